@@ -1,0 +1,210 @@
+/**
+ * The engine's public face: bytes in, bytes and events out. No socket, timer,
+ * clock or ambient randomness; the adapter in proxy/ owns those.
+ *
+ * Ownership: bytes passed into a method are borrowed for that call only. Bytes
+ * in an event belong to the receiver until it calls `release` (if there is
+ * one), at the latest; after that they are overwritten.
+ */
+import type { Alert } from './alert.ts';
+import type { SecretBytes } from './bytes/index.ts';
+import type { TlsError } from './tls-error.ts';
+
+/** Which API delivered a key, and which key it is. Wire form: `encodeQkdKeyReference`. */
+export type QkdKeyReference =
+  | {
+      readonly api: 'etsi004';
+      readonly drawer: string;
+      readonly ksid: Uint8Array;
+      readonly index: number;
+      readonly slice: number;
+    }
+  | { readonly api: 'etsi014'; readonly drawer: string; readonly keyId: Uint8Array }
+  | { readonly api: 'skip'; readonly drawer: string; readonly keyId: Uint8Array };
+
+/** What an imported PSK is bound to (RFC 9258 `context`). */
+export interface QkdPskContext {
+  readonly purpose: 'handshake' | 'rekey';
+  readonly drawer: string;
+  readonly answerer: string;
+}
+
+/** A QKD key ready to be imported. The engine takes ownership of `secret` and wipes it after import. */
+export interface QkdPsk {
+  readonly kind: 'qkd';
+  readonly reference: QkdKeyReference;
+  readonly context: QkdPskContext;
+  readonly secret: SecretBytes;
+}
+
+/** A plain external PSK, for stock peers (`auth: psk`); SHA-256 suites only. */
+export interface PlainPsk {
+  readonly kind: 'plain';
+  readonly identity: Uint8Array;
+  readonly secret: SecretBytes;
+}
+
+/** Why a client offers no key; on the wire in `qkd_psk`. */
+export const NoOfferReason = {
+  streamOpening: 'stream_opening',
+  channelDown: 'channel_down',
+  poolEmpty: 'pool_empty',
+  kmeUnreachable: 'kme_unreachable',
+  peerKmeUnreachable: 'peer_kme_unreachable',
+  keyMismatch: 'key_mismatch',
+  budget: 'budget',
+  policy: 'policy',
+} as const;
+export type NoOfferReason = (typeof NoOfferReason)[keyof typeof NoOfferReason];
+
+export type QkdOffer =
+  | { readonly offer: 'key' }
+  | { readonly offer: 'ticket' }
+  | { readonly offer: 'none'; readonly reason: NoOfferReason };
+export type QkdResult = 'used' | 'resumed' | 'not_offered' | 'unavailable' | 'policy';
+
+/** Our certificate chain (DER, leaf first) and the key that signs CertificateVerify. */
+export interface EngineIdentity {
+  readonly chain: readonly Uint8Array[];
+  /** Schemes this key can make, in order of preference (SignatureScheme code points). */
+  readonly signatureSchemes: readonly number[];
+  /** Signs `content` (already the RFC's padded context string ‖ hash). Synchronous. */
+  sign(scheme: number, content: Uint8Array): Uint8Array;
+}
+
+/** Judgement on a peer's certificate chain: made by certs/, wired in proxy/. `publicKeySpki` is DER SubjectPublicKeyInfo. */
+export type PeerVerdict =
+  | { readonly ok: true; readonly publicKeySpki: Uint8Array }
+  | { readonly ok: false; readonly alert: Alert; readonly error: Error };
+
+/** Memory for bulk output; the default allocates, the proxy injects a pool. */
+export interface BufferPool {
+  /** A buffer of exactly `BULK_BUFFER_BYTES`. Contents undefined. */
+  acquire(): Uint8Array;
+  release(buffer: Uint8Array): void;
+}
+
+/** Settings both roles share. */
+export interface EngineOptions {
+  /** Cryptographically secure random bytes; injected so that vectors are deterministic. */
+  readonly random: (lengthBytes: number) => Uint8Array;
+  /** NamedGroup code points in order of preference. A client sends a share of the first. */
+  readonly groups: readonly number[];
+  /** CipherSuite code points in order of preference. */
+  readonly cipherSuites: readonly number[];
+  /** SignatureSchemes accepted from the peer. */
+  readonly signatureSchemes: readonly number[];
+  readonly alpnProtocols?: readonly string[];
+  readonly bufferPool?: BufferPool;
+  /** Private-use code point of `qkd_psk` (default 0xff51); `undefined` in `qkd` turns the extension off. */
+  readonly qkdPskExtension?: number;
+}
+
+export interface ClientEngineOptions extends EngineOptions {
+  /** SNI, host names only. */
+  readonly serverName?: string;
+  readonly identity?: EngineIdentity;
+  readonly psk?: QkdPsk | PlainPsk;
+  /** Sent in `qkd_psk`; absent = a stock client without the extension. Must agree with `psk`. */
+  readonly qkdOffer?: QkdOffer;
+  /** `certificate`: the server must send one, PSK or not (extension 33 beside a PSK). `psk`: the PSK alone authenticates. */
+  readonly auth: 'certificate' | 'psk';
+}
+
+export interface ServerEngineOptions extends EngineOptions {
+  readonly identity?: EngineIdentity;
+  /** Ask the client for a certificate, and refuse it without one. */
+  readonly requestClientCertificate: boolean;
+  readonly auth: 'certificate' | 'psk';
+  /** Answer `qkd_psk` of clients that send it. */
+  readonly qkd: boolean;
+}
+
+/** One of the identities of a ClientHello, still unverified. At most 4 are looked at. */
+export interface OfferedPsk {
+  /** The identity as sent. */
+  readonly identity: Uint8Array;
+  /** Decoded, if it is an RFC 9258 ImportedIdentity around a QkdKeyReference of ours. */
+  readonly reference?: QkdKeyReference;
+}
+
+/**
+ * The answer to `psk-required`. For `qkd` the engine rebuilds the
+ * ImportedIdentity from reference and context and compares bytes with what was
+ * offered. `continue` = handshake without the PSK (fallback), said as
+ * `unavailable` or `policy`; `refuse` = say so under encryption, then
+ * `insufficient_security`.
+ */
+export type PskDecision =
+  | { readonly action: 'use'; readonly psk: QkdPsk | PlainPsk }
+  | { readonly action: 'continue'; readonly result: 'unavailable' | 'policy' }
+  | { readonly action: 'refuse'; readonly result: 'unavailable' | 'policy' };
+
+/** Facts about a completed (or refused) handshake, for policy, log and audit. No secrets. */
+export interface HandshakeSummary {
+  readonly group: number;
+  readonly cipherSuite: number;
+  readonly alpnProtocol?: string;
+  readonly serverName?: string;
+  /** Which PSK the key schedule holds. */
+  readonly psk: 'none' | 'qkd' | 'plain' | 'resumption';
+  readonly reference?: QkdKeyReference;
+  readonly peerCertificate: boolean;
+  /** What the client said in `qkd_psk`, as both ends know it. */
+  readonly qkdOffer?: QkdOffer;
+  /** What the server answered. Absent: the peer has no `qkd_psk`. */
+  readonly qkdResult?: QkdResult;
+  readonly helloRetryRequest: boolean;
+}
+
+export type EngineEvent =
+  /** Send these bytes, in order, also when a `failed` event follows (it is the alert). */
+  | { readonly type: 'write'; readonly bytes: Uint8Array; readonly release?: () => void }
+  /** Server only; also emitted with an empty list when the client has no external PSK and `qkd` is on, so that policy decides in one place. Answer with `providePsk`. */
+  | {
+      readonly type: 'psk-required';
+      readonly offered: readonly OfferedPsk[];
+      readonly certWithExternPsk: boolean;
+      readonly qkdOffer?: QkdOffer;
+      readonly serverName?: string;
+      readonly alpnProtocols: readonly string[];
+    }
+  /** Answer with `provideVerdict`. `context` is that of the QKD key in use, whose SAE IDs the certificate must name. `signatureSchemes`: what we said we accept. */
+  | {
+      readonly type: 'peer-certificate';
+      readonly chain: readonly Uint8Array[];
+      readonly context?: QkdPskContext;
+      readonly ocspResponse?: Uint8Array;
+    }
+  | { readonly type: 'handshake-complete'; readonly summary: HandshakeSummary }
+  | { readonly type: 'plaintext'; readonly bytes: Uint8Array; readonly release?: () => void }
+  /** The peer's close_notify: nothing more will be received; sending goes on until `closeWrite`. */
+  | { readonly type: 'closed' }
+  /** Terminal. A `write` with the alert precedes it if one is due. `peerAlert`: the peer sent it. */
+  | { readonly type: 'failed'; readonly error: TlsError };
+
+export interface TlsEngine {
+  /** Client: the ClientHello. Server: nothing. Call once, first. */
+  start(): EngineEvent[];
+  /** Bytes from the peer, cut anywhere. */
+  receive(bytes: Uint8Array): EngineEvent[];
+  /** The transport ended. Before close_notify it is a truncation: `failed` with `ERR_TLS_TRUNCATED`. */
+  receiveEnd(): EngineEvent[];
+  /** Application data. Only after `handshake-complete`. */
+  send(plaintext: Uint8Array): EngineEvent[];
+  /**
+   * The bulk path: application data `buffer[start, end)`, sealed without a copy.
+   * Byte `buffer[end]` must exist: it is overwritten during the call and restored.
+   */
+  sendInPlace(buffer: Uint8Array, start: number, end: number): EngineEvent[];
+  providePsk(decision: PskDecision): EngineEvent[];
+  provideVerdict(verdict: PeerVerdict): EngineEvent[];
+  /** Sends close_notify; receiving goes on (half-close). */
+  closeWrite(): EngineEvent[];
+  /** Sends this alert and ends. */
+  abort(alert: Alert): EngineEvent[];
+  /** RFC 9846 exporter (RFC 8446, 7.5). After `handshake-complete`. */
+  exportKeyingMaterial(label: string, context: Uint8Array, lengthBytes: number): Uint8Array;
+  /** Wipes every secret. Idempotent; after it every other call throws `TlsMisuseError`. */
+  destroy(): void;
+}
