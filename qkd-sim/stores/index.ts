@@ -1,0 +1,12 @@
+/** Key stores at the two ends of a link. */
+export { type Clock, systemClock, VirtualClock } from './clock.ts';
+export { KeyBuffer, type TakenKey } from './key-buffer.ts';
+export type { KeyProvenance, KeyReceiver, KeySupply, Reservation, SharedKey, StoreLevel } from './key-supply.ts';
+export {
+  DEFAULT_ACK_TIMEOUT_MS,
+  LinkEnd,
+  type LinkEndOptions,
+  type ReservationPort,
+  type ReserveRequest,
+} from './link-end.ts';
+export { createLinkStores, type Deposit, type LinkStores, type LinkStoresOptions, portTo } from './link-stores.ts';
