@@ -1,5 +1,4 @@
 /** Key stores at the two ends of a link. */
-export { type Clock, systemClock, VirtualClock } from './clock.ts';
 export { KeyBuffer, type TakenKey } from './key-buffer.ts';
 export type { KeyProvenance, KeyReceiver, KeySupply, Reservation, SharedKey, StoreLevel } from './key-supply.ts';
 export {

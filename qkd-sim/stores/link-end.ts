@@ -17,7 +17,7 @@
  * confirmed. So a lost message can cost key, but can't make the ends differ:
  * positions are never allocated twice.
  */
-import type { Clock } from './clock.ts';
+import type { Clock } from '../kernel/clock.ts';
 import { KeyBuffer, type TakenKey } from './key-buffer.ts';
 import type { KeyProvenance, KeyReceiver, KeySupply, Reservation, StoreLevel } from './key-supply.ts';
 
@@ -138,7 +138,7 @@ export class LinkEnd<Purpose> implements KeySupply<Purpose> {
     if (this.#receiver?.admits(request.purpose) !== true) return 'refused';
     const taken = this.#inbound.take(request.position, request.lengthBytes);
     if (taken === undefined) return 'refused';
-    const cancel = this.#clock.after(CONFIRM_PATIENCE * this.#ackTimeoutMs, () => this.acceptVoid(request.id));
+    const cancel = this.#clock.setTimer(CONFIRM_PATIENCE * this.#ackTimeoutMs, () => this.acceptVoid(request.id));
     this.#unconfirmed.set(request.id, { purpose: request.purpose, taken, cancel });
     return 'acknowledged';
   }
@@ -175,7 +175,7 @@ export class LinkEnd<Purpose> implements KeySupply<Purpose> {
 
   #within(reply: Promise<'acknowledged' | 'refused'>): Promise<'acknowledged' | 'refused' | 'timeout'> {
     return new Promise((resolve) => {
-      const cancel = this.#clock.after(this.#ackTimeoutMs, () => resolve('timeout'));
+      const cancel = this.#clock.setTimer(this.#ackTimeoutMs, () => resolve('timeout'));
       reply.then(
         (value) => {
           cancel();

@@ -1,4 +1,4 @@
-import type { Clock } from './clock.ts';
+import type { Clock } from '../kernel/clock.ts';
 import { LinkEnd, type ReservationPort } from './link-end.ts';
 
 export interface LinkStoresOptions {
@@ -9,6 +9,9 @@ export interface LinkStoresOptions {
   /** Trusted nodes between the ends; 0 on a direct link. */
   readonly hops?: number;
 }
+
+/** Blocks are divided between the directions in units of this, so that keys are rarely pieced together from two deposits. */
+const SPLIT_UNIT_BYTES = 16;
 
 /** What became of one deposit, in bytes. */
 export interface Deposit {
@@ -81,9 +84,13 @@ function room(level: Level): number {
   return Math.max(0, level.capacityBytes - level.availableBytes);
 }
 
+function wholeUnits(lengthBytes: number): number {
+  return SPLIT_UNIT_BYTES * Math.ceil(lengthBytes / SPLIT_UNIT_BYTES);
+}
+
 /** Levels the two directions as far as their capacities allow. */
 function split(lengthBytes: number, aToB: Level, bToA: Level): { aToB: number; bToA: number } {
-  const even = Math.ceil((lengthBytes + bToA.availableBytes - aToB.availableBytes) / 2);
+  const even = wholeUnits((lengthBytes + bToA.availableBytes - aToB.availableBytes) / 2);
   let forA = Math.min(Math.max(0, even), lengthBytes, room(aToB));
   const forB = Math.min(lengthBytes - forA, room(bToA));
   forA = Math.min(lengthBytes - forB, room(aToB));
