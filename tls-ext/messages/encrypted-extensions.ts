@@ -1,0 +1,56 @@
+import { decodeWhole } from '../bytes/index.ts';
+import {
+  decodeExtensionList,
+  decodeExtensions,
+  type Extension,
+  type ExtensionCodecs,
+  type ExtensionCodePoints,
+  type Extensions,
+  encodeExtensions,
+  flag,
+} from './extension-block.ts';
+import { ExtensionType } from './extension-type.ts';
+import { encodeHandshake, HandshakeType } from './handshake-type.ts';
+import { recordSizeLimit, selectedAlpn, supportedGroups } from './negotiation-extensions.ts';
+import { type QkdPskEncryptedExtensions, qkdPskEncryptedExtensions } from './qkd-psk.ts';
+
+export interface EncryptedExtensionsFields {
+  /** The server used the name that the client sent. */
+  readonly serverName?: true;
+  readonly supportedGroups?: readonly number[];
+  readonly alpn?: string;
+  readonly recordSizeLimit?: number;
+  readonly earlyData?: true;
+  readonly qkdPsk?: QkdPskEncryptedExtensions;
+}
+
+/** RFC 8446, 4.3.1. */
+export interface EncryptedExtensions {
+  readonly extensions: Extensions<EncryptedExtensionsFields>;
+}
+
+const codecs: ExtensionCodecs<EncryptedExtensionsFields> = {
+  serverName: flag(ExtensionType.serverName),
+  supportedGroups,
+  alpn: selectedAlpn,
+  recordSizeLimit,
+  earlyData: flag(ExtensionType.earlyData),
+  qkdPsk: qkdPskEncryptedExtensions,
+};
+
+export function encodeEncryptedExtensions(
+  { extensions }: EncryptedExtensions,
+  codePoints: ExtensionCodePoints,
+): Uint8Array {
+  return encodeHandshake(HandshakeType.encryptedExtensions, (writer) =>
+    encodeExtensions(writer, extensions, codecs, codePoints),
+  );
+}
+
+export function decodeEncryptedExtensions(
+  body: Uint8Array,
+  codePoints: ExtensionCodePoints,
+): EncryptedExtensions & { readonly extensionList: readonly Extension[] } {
+  const extensionList = decodeWhole(body, decodeExtensionList);
+  return { extensions: decodeExtensions(extensionList, 'EE', codecs, codePoints), extensionList };
+}
