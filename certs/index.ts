@@ -1,0 +1,24 @@
+/** X.509 for the tunnel: issuing, loading and judging certificates. */
+export { type Certificate, parseCertificate } from './certificate.ts';
+export { CertError, CertErrorCode, type ChainRejection } from './errors.ts';
+export { certificateNamesHost } from './host-name.ts';
+export { type Identity, loadIdentity, loadTrust, type TrustAnchors } from './identity.ts';
+export {
+  type CaOptions,
+  type Credential,
+  createCa,
+  DEFAULT_CA_VALIDITY_DAYS,
+  DEFAULT_LEAF_VALIDITY_DAYS,
+  issueLeaf,
+  type LeafOptions,
+  type LeafProfile,
+} from './issue.ts';
+export { MAX_CERTIFICATE_BYTES, MAX_CHAIN_BYTES, MAX_CHAIN_CERTIFICATES } from './limits.ts';
+export { certificatesOfPem, pemOfCertificate } from './pem.ts';
+export { isSaeId, MAX_SAE_ID_LENGTH, SAE_ID_SYNTAX, SAE_URI_PREFIX, saeIdFromUri, saeIdToUri } from './sae-id.ts';
+export { type CredentialFiles, writeCredential } from './store.ts';
+export {
+  type ChainQuestion,
+  type ChainVerdict,
+  validateChain,
+} from './validate.ts';
