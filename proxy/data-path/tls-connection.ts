@@ -1,0 +1,351 @@
+/**
+ * Joins one TLS engine and one socket: the engine knows no IO, the socket no
+ * TLS. Owns the socket, the handshake's deadline and the way a connection
+ * ends; whoever handles its events never touches the socket.
+ *
+ * Life: `handshaking` → `open` → `closing` → `closed`. In `closing` everything
+ * still to be sent is flushed, and what the peer sends is read and dropped for
+ * a moment: closing a socket with unread data makes the kernel send a reset,
+ * which can overtake the alert that says why.
+ */
+import type { Socket } from 'node:net';
+import {
+  type Alert,
+  Alert as Alerts,
+  type EngineEvent,
+  type HandshakeSummary,
+  type PeerVerdict,
+  type PskDecision,
+  type TlsEngine,
+} from '../../tls-ext/index.ts';
+import { errorText, ProxyError, ProxyErrorCode } from '../errors.ts';
+import { CONGESTED_BYTES, RELIEVED_BYTES } from './flow-control.ts';
+import { type AcceptedSocket, dial, remoteAddressOf, type SocketAddress } from './raw-socket.ts';
+import { tlsReadBuffer } from './read-buffers.ts';
+
+export type PskRequired = Extract<EngineEvent, { type: 'psk-required' }>;
+export type PeerCertificate = Extract<EngineEvent, { type: 'peer-certificate' }>;
+
+/** What happens during the handshake. Each method may answer at once, from inside the call. */
+export interface HandshakeHandler {
+  /** Server only. Answer with `providePsk`. */
+  pskRequired?(event: PskRequired): void;
+  /** Answer with `provideVerdict`. */
+  peerCertificate(event: PeerCertificate): void;
+  /** Set the data handler in here: the first application data may follow in the same chunk. */
+  handshakeComplete(summary: HandshakeSummary): void;
+  /** Once, last of all, when the socket is gone: `failure` says why, if not by an orderly close. */
+  ended(failure: Error | undefined): void;
+}
+
+/** What happens after it. */
+export interface DataHandler {
+  /** Application data, the handler's until it calls `release`. */
+  plaintext(bytes: Uint8Array, release: (() => void) | undefined): void;
+  /** The peer's close_notify: nothing more will come. */
+  readEnded(): void;
+  /** After `congested` was true: there is room again. */
+  relieved(): void;
+  /** No byte in either direction for the time set by `setIdleTimeout`. */
+  idle(): void;
+}
+
+export interface TlsConnectionOptions {
+  readonly engine: TlsEngine;
+  readonly handler: HandshakeHandler;
+  /** From the first byte (accepted) or the start of dialling to the end of the handshake. */
+  readonly handshakeTimeoutMs: number;
+}
+
+/** How long a closing connection waits for the peer's end. */
+const LINGER_MS = 2_000;
+
+type State = 'handshaking' | 'open' | 'closing' | 'closed';
+
+export class TlsConnection {
+  readonly #engine: TlsEngine;
+  readonly #handler: HandshakeHandler;
+  #socket!: Socket;
+  #data: DataHandler | undefined;
+  #state: State = 'handshaking';
+  #failure: Error | undefined;
+  #connected: boolean;
+  #peerClosed = false;
+  #writeClosed = false;
+  #readPaused = false;
+  #reliefWanted = false;
+  #timer: NodeJS.Timeout | undefined;
+  #engineAlive = true;
+  readonly #pending: EngineEvent[] = [];
+  #nextPending = 0;
+  #dispatching = false;
+
+  private constructor(options: TlsConnectionOptions, connected: boolean) {
+    this.#engine = options.engine;
+    this.#handler = options.handler;
+    this.#connected = connected;
+    this.#timer = setTimeout(() => this.#handshakeLate(options.handshakeTimeoutMs), options.handshakeTimeoutMs);
+  }
+
+  /** Serves a connection that was accepted. */
+  static accept(accepted: AcceptedSocket, options: TlsConnectionOptions): TlsConnection {
+    const connection = new TlsConnection(options, true);
+    const socket = accepted.take(tlsReadBuffer, (storage, length) => connection.#onChunk(storage, length));
+    connection.#attach(socket);
+    connection.#run(() => connection.#engine.start());
+    return connection;
+  }
+
+  /** Dials, and starts the handshake when the transport is up. */
+  static dial(address: SocketAddress, options: TlsConnectionOptions): TlsConnection {
+    const connection = new TlsConnection(options, false);
+    const socket = dial(address, tlsReadBuffer, (storage, length) => connection.#onChunk(storage, length));
+    connection.#attach(socket);
+    socket.once('connect', () => {
+      connection.#connected = true;
+      connection.#run(() => connection.#engine.start());
+    });
+    return connection;
+  }
+
+  get state(): State {
+    return this.#state;
+  }
+
+  /** `host:port` of the peer, as far as the system knows it. */
+  get remoteAddress(): string {
+    return remoteAddressOf(this.#socket);
+  }
+
+  /** More is waiting to be sent than should be. Once seen true, `relieved` is called when it is over. */
+  get congested(): boolean {
+    if (this.#socket.writableLength <= CONGESTED_BYTES) return false;
+    this.#reliefWanted = true;
+    return true;
+  }
+
+  setDataHandler(handler: DataHandler): void {
+    this.#data = handler;
+  }
+
+  providePsk(decision: PskDecision): void {
+    this.#run(() => this.#engine.providePsk(decision));
+  }
+
+  provideVerdict(verdict: PeerVerdict): void {
+    this.#run(() => this.#engine.provideVerdict(verdict));
+  }
+
+  /** RFC 8446, 7.5. After the handshake. */
+  exportKeyingMaterial(label: string, lengthBytes: number): Uint8Array {
+    return this.#engine.exportKeyingMaterial(label, new Uint8Array(0), lengthBytes);
+  }
+
+  send(plaintext: Uint8Array): void {
+    if (this.#canSend()) this.#run(() => this.#engine.send(plaintext));
+  }
+
+  /** Seals `storage[0, length)` without a copy; `storage[length]` must exist. */
+  sendInPlace(storage: Uint8Array, length: number): void {
+    if (this.#canSend()) this.#run(() => this.#engine.sendInPlace(storage, 0, length));
+  }
+
+  pauseReading(): void {
+    this.#readPaused = true;
+    this.#socket.pause();
+  }
+
+  resumeReading(): void {
+    this.#readPaused = false;
+    if (!this.#socket.destroyed) this.#socket.resume();
+  }
+
+  /** 0 turns it off. */
+  setIdleTimeout(timeoutMs: number): void {
+    this.#socket.setTimeout(timeoutMs);
+  }
+
+  /** Half-close: close_notify; receiving goes on. */
+  closeWrite(): void {
+    if (!this.#canSend()) return;
+    this.#writeClosed = true;
+    this.#run(() => this.#engine.closeWrite());
+    this.#closeWhenBothEnded();
+  }
+
+  /** An orderly end whatever the peer still sends: close_notify, then the socket. `failure` is for the log. */
+  close(failure?: Error): void {
+    if (this.#state === 'closing' || this.#state === 'closed') return;
+    this.#failure ??= failure;
+    if (this.#state === 'open' && !this.#writeClosed) {
+      this.#writeClosed = true;
+      this.#run(() => this.#engine.closeWrite());
+    }
+    this.#beginClosing();
+  }
+
+  /** Ends with an alert, so that the peer can't take it for an orderly end. */
+  abort(alert: Alert, failure: Error): void {
+    if (this.#state === 'closing' || this.#state === 'closed') return;
+    this.#failure ??= failure;
+    if (this.#connected) this.#run(() => this.#engine.abort(alert));
+    this.#beginClosing();
+  }
+
+  /** Ends at once, without a word. */
+  destroy(failure: Error): void {
+    this.#failure ??= failure;
+    this.#socket.destroy();
+  }
+
+  #attach(socket: Socket): void {
+    this.#socket = socket;
+    socket.on('end', () => this.#onTransportEnd());
+    socket.on('error', (error) => this.#onTransportError(error));
+    socket.on('timeout', () => this.#data?.idle());
+    socket.once('close', () => this.#onTransportClosed());
+  }
+
+  #canSend(): boolean {
+    return this.#state === 'open' && !this.#writeClosed && this.#engineAlive;
+  }
+
+  #onChunk(storage: Uint8Array, length: number): boolean {
+    if (this.#state !== 'closing' && this.#engineAlive) {
+      this.#run(() => this.#engine.receive(storage.subarray(0, length)));
+    }
+    return !this.#readPaused;
+  }
+
+  #run(call: () => EngineEvent[]): void {
+    if (!this.#engineAlive) return;
+    try {
+      this.#pending.push(...call());
+    } catch (error) {
+      this.#crash(error);
+      return;
+    }
+    // An event's handler may call the engine again; its events come after the ones already here.
+    if (this.#dispatching) return;
+    this.#dispatching = true;
+    try {
+      while (this.#nextPending < this.#pending.length) this.#dispatch(this.#pending[this.#nextPending++] as EngineEvent);
+    } catch (error) {
+      this.#crash(error);
+    }
+    this.#pending.length = 0;
+    this.#nextPending = 0;
+    this.#dispatching = false;
+  }
+
+  #dispatch(event: EngineEvent): void {
+    switch (event.type) {
+      case 'write':
+        this.#write(event.bytes, event.release);
+        return;
+      case 'plaintext':
+        if (this.#state === 'open' && this.#data !== undefined) this.#data.plaintext(event.bytes, event.release);
+        else event.release?.();
+        return;
+      case 'psk-required':
+        if (this.#handler.pskRequired === undefined) throw new Error('psk-required without a handler for it');
+        this.#handler.pskRequired(event);
+        return;
+      case 'peer-certificate':
+        this.#handler.peerCertificate(event);
+        return;
+      case 'handshake-complete':
+        if (this.#state !== 'handshaking') return;
+        this.#state = 'open';
+        clearTimeout(this.#timer);
+        this.#handler.handshakeComplete(event.summary);
+        return;
+      case 'closed':
+        this.#peerClosed = true;
+        this.#data?.readEnded();
+        this.#closeWhenBothEnded();
+        return;
+      case 'failed':
+        this.#failure ??= event.error;
+        this.#beginClosing();
+        return;
+    }
+  }
+
+  #write(bytes: Uint8Array, release: (() => void) | undefined): void {
+    if (this.#socket.destroyed || this.#socket.writableEnded) {
+      release?.();
+      return;
+    }
+    this.#socket.write(bytes, () => {
+      release?.();
+      if (!this.#reliefWanted || this.#socket.writableLength > RELIEVED_BYTES) return;
+      this.#reliefWanted = false;
+      if (this.#state === 'open') this.#data?.relieved();
+    });
+  }
+
+  #closeWhenBothEnded(): void {
+    if (this.#peerClosed && this.#writeClosed) this.#beginClosing();
+  }
+
+  #beginClosing(): void {
+    if (this.#state === 'closing' || this.#state === 'closed') return;
+    this.#state = 'closing';
+    clearTimeout(this.#timer);
+    this.#socket.setTimeout(0);
+    if (!this.#connected) {
+      this.#socket.destroy();
+      return;
+    }
+    this.#socket.end();
+    this.#timer = setTimeout(() => this.#socket.destroy(), LINGER_MS);
+    this.resumeReading();
+  }
+
+  #handshakeLate(timeoutMs: number): void {
+    const doing = this.#connected ? 'TLS handshake' : 'connection';
+    const failure = new ProxyError(ProxyErrorCode.handshakeTimeout, `no ${doing} within ${timeoutMs} ms`);
+    // "canceling the handshake for some reason unrelated to a protocol failure" (RFC 8446, 6.1)
+    this.abort(Alerts.userCanceled, failure);
+  }
+
+  #onTransportEnd(): void {
+    if (this.#state === 'handshaking' || this.#state === 'open') this.#run(() => this.#engine.receiveEnd());
+  }
+
+  #onTransportError(error: Error): void {
+    this.#failure ??= this.#connected
+      ? new ProxyError(ProxyErrorCode.peerReset, `connection to the TLS peer lost: ${errorText(error)}`, { cause: error })
+      : new ProxyError(ProxyErrorCode.peerConnect, `no connection to the TLS peer: ${errorText(error)}`, { cause: error });
+  }
+
+  #onTransportClosed(): void {
+    const wasOpen = this.#state;
+    this.#state = 'closed';
+    clearTimeout(this.#timer);
+    this.#destroyEngine();
+    if (wasOpen === 'handshaking' || wasOpen === 'open') {
+      this.#failure ??= new ProxyError(ProxyErrorCode.peerReset, 'connection to the TLS peer lost');
+    }
+    this.#handler.ended(this.#failure);
+  }
+
+  /** A bug, here or in the engine: this connection is lost, the process is not. */
+  #crash(error: unknown): void {
+    this.#failure = new ProxyError(ProxyErrorCode.internal, `internal error: ${errorText(error)}`, { cause: error });
+    this.#destroyEngine();
+    this.#socket.destroy();
+  }
+
+  #destroyEngine(): void {
+    if (!this.#engineAlive) return;
+    this.#engineAlive = false;
+    // Nobody will look at these any more; their memory goes back.
+    for (const event of this.#pending.slice(this.#nextPending)) {
+      if (event.type === 'plaintext' || event.type === 'write') event.release?.();
+    }
+    this.#pending.length = this.#nextPending;
+    this.#engine.destroy();
+  }
+}

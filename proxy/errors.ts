@@ -1,0 +1,63 @@
+/** Stable codes of what can go wrong in the proxy itself. Documented in docs/errors.md; a test compares the two. */
+export const ProxyErrorCode = {
+  /** The address to accept on is taken by another process or service. */
+  addressInUse: 'ERR_PROXY_ADDRESS_IN_USE',
+  /** The address to accept on can't be used: not ours, no permission, path not a socket. */
+  listen: 'ERR_PROXY_LISTEN',
+  /** Accepting a connection failed, usually for want of file descriptors; accepting goes on. */
+  accept: 'ERR_PROXY_ACCEPT',
+  /** `max-connections` is reached: the new connection was closed at once. */
+  tooManyConnections: 'ERR_PROXY_TOO_MANY_CONNECTIONS',
+  /** `max-pending-handshakes` is reached: the new connection was closed at once. */
+  tooManyHandshakes: 'ERR_PROXY_TOO_MANY_HANDSHAKES',
+  /** The other proxy could not be reached: refused, unreachable, name not found. */
+  peerConnect: 'ERR_PROXY_PEER_CONNECT',
+  /** The application behind the server could not be reached. */
+  backendConnect: 'ERR_PROXY_BACKEND_CONNECT',
+  /** The TLS handshake did not complete within its deadline. */
+  handshakeTimeout: 'ERR_PROXY_HANDSHAKE_TIMEOUT',
+  /** No byte in either direction for longer than the idle limit. */
+  idleTimeout: 'ERR_PROXY_IDLE_TIMEOUT',
+  /** The application's side of the connection was reset. */
+  applicationReset: 'ERR_PROXY_APPLICATION_RESET',
+  /** The connection to the other proxy was reset. */
+  peerReset: 'ERR_PROXY_PEER_RESET',
+  /** The proxy was stopping, and the connection outlived the drain's deadline. */
+  shutdown: 'ERR_PROXY_SHUTDOWN',
+  /** Policy refused the connection: it would not have met `require`. */
+  policy: 'ERR_PROXY_POLICY',
+  /** The peer's certificate names no admitted SAE, or not the one of its role. */
+  peerSae: 'ERR_PROXY_PEER_SAE',
+  /** The key that the handshake used was burnt by another handshake in the meantime. */
+  keyAlreadyUsed: 'ERR_PROXY_KEY_ALREADY_USED',
+  /** The peer broke the key channel's protocol. */
+  keyChannel: 'ERR_PROXY_KEY_CHANNEL',
+  /** Keys of a simulator on an address that is not loopback, without `unsafe-allow-simulated`. */
+  simulatedKeys: 'ERR_PROXY_SIMULATED_KEYS',
+  /** A bug in this program, met while serving one connection; only that connection is lost. */
+  internal: 'ERR_PROXY_INTERNAL',
+} as const;
+export type ProxyErrorCode = (typeof ProxyErrorCode)[keyof typeof ProxyErrorCode];
+
+/** A failure of the proxy's own, with a stable code. The message is one line and holds no secret. */
+export class ProxyError extends Error {
+  override readonly name = 'ProxyError';
+  readonly code: ProxyErrorCode;
+
+  constructor(code: ProxyErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** The `code` of any error that has one as text: ours, a library's or the system's. */
+export function errorCode(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}
+
+/** An error in one line, without its stack. */
+export function errorText(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.replace(/\s*\n\s*/g, ' ');
+}

@@ -1,0 +1,194 @@
+/**
+ * The proxy's log: one JSON object per line on stderr. Every line has `time`
+ * (ISO 8601), `level` and `event`; what else is in it is the `LogEvent` of that
+ * name. Keys are never in it, and nothing here has a field that could hold one.
+ */
+import pino from 'pino';
+import type { ConnectionMode, FallbackReason } from './policy.ts';
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+/** What is known of one application connection; what never came to be known is absent. */
+export interface ConnectionRecord {
+  readonly service: string;
+  readonly role: 'client' | 'server';
+  readonly connectionId: string;
+  /** Who connected to us: the application (role client) or the other proxy (role server). */
+  readonly clientAddress: string;
+  /** SAE ID of the authenticated peer. */
+  readonly peer?: string;
+  /** Where we connected to: the other proxy (role client) or the application (role server). */
+  readonly backend?: string;
+  readonly mode?: ConnectionMode;
+  /** Name of the negotiated group. */
+  readonly group?: string;
+  /** Name of the cipher suite. */
+  readonly cipher?: string;
+  /** Reference of the QKD key in the key schedule. */
+  readonly keyId?: string;
+  /** Why there is no QKD key in it, or why it was refused. */
+  readonly reason?: FallbackReason;
+  /** The reason came before the peer was authenticated, or in a bare alert. */
+  readonly reasonUnauthenticated?: true;
+  readonly handshakeMs?: number;
+  /** 8 bytes of the TLS exporter in hex: equal at both ends of one connection and nowhere else. */
+  readonly fingerprint?: string;
+}
+
+export type LogEvent =
+  | { readonly event: 'listening'; readonly service: string; readonly role: 'client' | 'server'; readonly address: string }
+  | ({ readonly event: 'established' } & ConnectionRecord)
+  | ({ readonly event: 'fallback'; readonly message: string } & ConnectionRecord)
+  /** One for each connection, when it is over. `code` and `error`: how it ended, if not by an orderly close. */
+  | ({
+      readonly event: 'connection';
+      readonly bytesToPeer: number;
+      readonly bytesFromPeer: number;
+      readonly durationMs: number;
+      readonly code?: string;
+      readonly error?: string;
+      /** The TLS alert that was sent or received. */
+      readonly alert?: string;
+    } & ConnectionRecord)
+  /** A connection that was closed before anything was read from it, or a failed accept. */
+  | {
+      readonly event: 'not-accepted';
+      readonly service: string;
+      readonly clientAddress?: string;
+      readonly code: string;
+      readonly error: string;
+    }
+  | {
+      readonly event: 'key-channel';
+      readonly sae: string;
+      readonly peer?: string;
+      readonly role: 'drawer' | 'answerer';
+      readonly address?: string;
+      readonly state: 'up' | 'down' | 'refused';
+      readonly group?: string;
+      readonly cipher?: string;
+      readonly code?: string;
+      readonly error?: string;
+      readonly retryInMs?: number;
+    }
+  /** `count`: agreed keys at hand now. `simulated`: the KME says that no quantum hardware made them. */
+  | {
+      readonly event: 'keys-ready';
+      readonly sae: string;
+      readonly peer: string;
+      readonly role: 'drawer' | 'answerer';
+      readonly count: number;
+      readonly simulated?: true;
+    }
+  /** The reason for which new connections get no key has changed; absent = they get one. */
+  | {
+      readonly event: 'keys-unavailable';
+      readonly sae: string;
+      readonly peer: string;
+      readonly reason: FallbackReason;
+      readonly code?: string;
+      readonly error?: string;
+    }
+  | {
+      readonly event: 'kme';
+      readonly kme: string;
+      readonly sae: string;
+      readonly state: 'reachable' | 'unreachable' | 'quarantined';
+      readonly code?: string;
+      readonly error?: string;
+    }
+  /** Two KMEs delivered different keys under one ID: an operator must look. */
+  | {
+      readonly event: 'key-mismatch';
+      readonly sae: string;
+      readonly peer: string;
+      readonly keyId: string;
+      readonly kme: string;
+      readonly peerKme: string;
+      readonly message: string;
+    }
+  /** A binder that does not verify: counted, and nothing is burnt for it. */
+  | { readonly event: 'bad-binder'; readonly service: string; readonly clientAddress: string; readonly count: number }
+  | { readonly event: 'draining'; readonly signal: string; readonly connections: number }
+  | { readonly event: 'stopped'; readonly connectionsCut: number }
+  | { readonly event: 'internal-error'; readonly service?: string; readonly code: string; readonly error: string };
+
+/** Where events go. */
+export interface EventLog {
+  debug(event: LogEvent): void;
+  info(event: LogEvent): void;
+  warn(event: LogEvent): void;
+  error(event: LogEvent): void;
+  /** Writes out what is buffered, synchronously. */
+  flush(): void;
+}
+
+/** Bytes of log lines kept when their reader stalls; beyond it lines are dropped rather than connections. */
+const MAX_BUFFERED_LOG_BYTES = 4 * 1024 * 1024;
+
+/**
+ * The program's log, on a file descriptor (default 2, stderr). Writing is
+ * asynchronous: a stalled reader of the log must not stall the data path.
+ */
+export function createLog(options: { readonly level?: LogLevel; readonly fd?: number } = {}): EventLog {
+  const destination = pino.destination({ dest: options.fd ?? 2, sync: false, maxLength: MAX_BUFFERED_LOG_BYTES });
+  // A reader that went away (EPIPE) is no reason to stop serving.
+  destination.on('error', () => {});
+  return pinoLog(destination, options.level ?? 'info', () => destination.flushSync());
+}
+
+/** A log over any destination that takes lines: for tests and embedding. */
+export function createLineLog(write: (line: string) => void, level: LogLevel = 'debug'): EventLog {
+  return pinoLog({ write }, level, () => {});
+}
+
+function pinoLog(destination: pino.DestinationStream, level: LogLevel, flush: () => void): EventLog {
+  const logger = pino(
+    {
+      level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    destination,
+  );
+  return {
+    debug: (event) => logger.debug(event),
+    info: (event) => logger.info(event),
+    warn: (event) => logger.warn(event),
+    error: (event) => logger.error(event),
+    flush,
+  };
+}
+
+/** Passes a few of each kind of repeated line in a window of time, and counts the rest. */
+export class RepeatLimiter {
+  readonly #windowMs: number;
+  readonly #perWindow: number;
+  readonly #nowMs: () => number;
+  readonly #seen = new Map<string, { startMs: number; count: number; suppressed: number }>();
+
+  constructor(options: { windowMs?: number; perWindow?: number; nowMs?: () => number } = {}) {
+    this.#windowMs = options.windowMs ?? 10_000;
+    this.#perWindow = options.perWindow ?? 5;
+    this.#nowMs = options.nowMs ?? (() => performance.now());
+  }
+
+  /** Whether a line of this kind may pass now; if so, how many like it were held back since the last one. */
+  pass(kind: string): { readonly suppressed: number } | undefined {
+    const nowMs = this.#nowMs();
+    const entry = this.#seen.get(kind);
+    if (entry === undefined || nowMs - entry.startMs >= this.#windowMs) {
+      // Kinds are few (service × code), but a bound costs nothing.
+      if (entry === undefined && this.#seen.size >= MAX_LINE_KINDS) this.#seen.clear();
+      this.#seen.set(kind, { startMs: nowMs, count: 1, suppressed: 0 });
+      return { suppressed: entry?.suppressed ?? 0 };
+    }
+    entry.count++;
+    if (entry.count <= this.#perWindow) return { suppressed: 0 };
+    entry.suppressed++;
+    return undefined;
+  }
+}
+
+const MAX_LINE_KINDS = 1_024;
