@@ -1,0 +1,253 @@
+/** `qstunnel certs init|issue|show`: a small CA in a folder. */
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
+import { join } from 'node:path';
+import type { Argv, CommandModule } from 'yargs';
+import {
+  type Certificate,
+  type Credential,
+  certificatesOfPem,
+  createCa,
+  DEFAULT_CA_VALIDITY_DAYS,
+  DEFAULT_LEAF_VALIDITY_DAYS,
+  isSaeId,
+  issueLeaf,
+  type LeafProfile,
+  parseCertificate,
+  writeCredential,
+} from '../../certs/index.ts';
+import { CliError, CliErrorCode } from './cli-error.ts';
+
+const PROFILES: readonly LeafProfile[] = ['proxy', 'sae', 'kme'];
+/** Names become file names. */
+const FILE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+const CA_NAME = 'ca';
+const MAX_FILE_BYTES = 1024 * 1024;
+
+interface InitArguments {
+  dir: string;
+  name: string;
+  days: number;
+}
+
+interface IssueArguments {
+  name: string;
+  dir: string;
+  profile: LeafProfile;
+  sae: string[] | undefined;
+  host: string[] | undefined;
+  days: number;
+}
+
+interface ShowArguments {
+  files: string[];
+  json: boolean;
+}
+
+export const certsCommand: CommandModule = {
+  command: 'certs',
+  describe: 'Make a small CA and certificates for proxies, SAEs and key managers',
+  builder: (parser) =>
+    parser
+      .usage(
+        '$0 certs <init|issue|show>\n\nA small CA in a folder: certificates with ECDSA P-256 keys, in files that OpenSSL reads.',
+      )
+      .command('init', 'Make a CA', initOptions, async (argv) => init(argv))
+      .command('issue <name>', 'Make a certificate under the CA', issueOptions, async (argv) => issue(argv))
+      .command('show <files..>', 'Show what certificates say', showOptions, async (argv) => show(argv))
+      .demandCommand(1, 'say what to do: init, issue or show; "qstunnel certs --help" has examples')
+      .example('$0 certs init --dir pki', 'make pki/ca.pem and pki/ca.key')
+      .example('$0 certs issue siteA --dir pki --host a.example', 'make pki/siteA.pem for the proxy of SAE siteA'),
+  handler: () => {},
+};
+
+const dirOption = {
+  type: 'string',
+  default: '.',
+  describe: 'Folder of the CA; made with mode 0700 if missing',
+} as const;
+
+function initOptions(parser: Argv): Argv<InitArguments> {
+  return parser
+    .usage('$0 certs init [options]\n\nMakes ca.pem and ca.key (mode 0600). Existing files are not overwritten.')
+    .option('dir', dirOption)
+    .option('name', { type: 'string', requiresArg: true, default: 'qstunnel CA', describe: 'Common name of the CA' })
+    .option('days', {
+      type: 'number',
+      requiresArg: true,
+      default: DEFAULT_CA_VALIDITY_DAYS,
+      describe: 'Days that it is valid',
+    })
+    .example('$0 certs init --dir pki --name "Edge lab CA"', 'make pki/ca.pem and pki/ca.key') as Argv<InitArguments>;
+}
+
+async function init({ dir, name, days }: InitArguments): Promise<void> {
+  const ca = await createCa({ commonName: name, nowMs: Date.now(), validityDays: days });
+  const files = await save(dir, CA_NAME, ca);
+  process.stdout.write(`${files.cert}\n${files.key}\n`);
+}
+
+function issueOptions(parser: Argv): Argv<IssueArguments> {
+  return parser
+    .usage('$0 certs issue <name> [options]\n\nMakes NAME.pem and NAME.key (mode 0600) under the CA in the folder.')
+    .positional('name', { type: 'string', demandOption: true, describe: 'Common name, and name of the files' })
+    .option('dir', dirOption)
+    .option('profile', { choices: PROFILES, default: 'proxy', describe: 'What the certificate is for' })
+    .option('sae', {
+      type: 'string',
+      requiresArg: true,
+      array: true,
+      describe: 'SAE ID it names; repeatable; default NAME (not for kme)',
+    })
+    .option('host', {
+      type: 'string',
+      requiresArg: true,
+      array: true,
+      describe: 'DNS name or IP address it names; repeatable',
+    })
+    .option('days', {
+      type: 'number',
+      requiresArg: true,
+      default: DEFAULT_LEAF_VALIDITY_DAYS,
+      describe: 'Days that it is valid',
+    })
+    .example('$0 certs issue siteA --dir pki', 'for the proxy of SAE siteA')
+    .example(
+      '$0 certs issue kme-a --dir pki --profile kme --host 127.0.0.1',
+      'for a key manager',
+    ) as Argv<IssueArguments>;
+}
+
+async function issue(argv: IssueArguments): Promise<void> {
+  const { name, dir, profile, host = [], days } = argv;
+  if (!FILE_NAME.test(name) || name === CA_NAME) {
+    throw usage(`NAME becomes a file name: letters, digits, ".", "_" and "-", not "${CA_NAME}"`);
+  }
+  const saeIds = argv.sae ?? (profile === 'kme' || !isSaeId(name) ? [] : [name]);
+  const ca: Credential = {
+    certPem: await readCaFile(join(dir, `${CA_NAME}.pem`), dir),
+    keyPem: await readCaFile(join(dir, `${CA_NAME}.key`), dir),
+  };
+  const leaf = await issueLeaf(ca, profile, {
+    commonName: name,
+    saeIds,
+    dnsNames: host.filter((one) => isIP(one) === 0),
+    ipAddresses: host.filter((one) => isIP(one) !== 0),
+    nowMs: Date.now(),
+    validityDays: days,
+  });
+  const files = await save(dir, name, leaf);
+  process.stdout.write(`${files.cert}\n${files.key}\n`);
+}
+
+function showOptions(parser: Argv): Argv<ShowArguments> {
+  return parser
+    .usage('$0 certs show <files..>\n\nShows each certificate of PEM files. Private keys are never shown.')
+    .positional('files', { type: 'string', array: true, demandOption: true, describe: 'PEM files' })
+    .option('json', { type: 'boolean', default: false, describe: 'One JSON array on stdout' })
+    .example('$0 certs show pki/siteA.pem', 'names, SAE IDs, purposes, period and fingerprint') as Argv<ShowArguments>;
+}
+
+async function show({ files, json }: ShowArguments): Promise<void> {
+  const shown: CertificateFacts[] = [];
+  for (const file of files) {
+    const pem = await readBounded(file);
+    for (const der of certificatesOfPem(pem)) shown.push(factsOf(file, parseCertificate(der), Date.now()));
+  }
+  if (json) process.stdout.write(`${JSON.stringify(shown, null, 2)}\n`);
+  else process.stdout.write(shown.map(factsText).join('\n'));
+}
+
+interface CertificateFacts {
+  readonly file: string;
+  readonly subject: string;
+  readonly ca: boolean;
+  readonly saeIds: readonly string[];
+  readonly dnsNames: readonly string[];
+  readonly ipAddresses: readonly string[];
+  readonly purposes: readonly string[];
+  readonly notBefore: string;
+  readonly notAfter: string;
+  readonly state: 'valid' | 'expired' | 'not yet valid';
+  readonly sha256: string;
+}
+
+const PURPOSE_NAMES: Readonly<Record<string, string>> = {
+  '1.3.6.1.5.5.7.3.1': 'TLS server',
+  '1.3.6.1.5.5.7.3.2': 'TLS client',
+};
+
+function factsOf(file: string, certificate: Certificate, nowMs: number): CertificateFacts {
+  const expired = nowMs > certificate.notAfterMs ? 'expired' : 'valid';
+  return {
+    file,
+    subject: certificate.subjectText,
+    ca: certificate.isCa,
+    saeIds: certificate.saeIds,
+    dnsNames: certificate.dnsNames,
+    ipAddresses: certificate.ipAddresses.map(addressText),
+    purposes: (certificate.extendedKeyUsage ?? []).map((oid) => PURPOSE_NAMES[oid] ?? oid),
+    notBefore: new Date(certificate.notBeforeMs).toISOString(),
+    notAfter: new Date(certificate.notAfterMs).toISOString(),
+    state: nowMs < certificate.notBeforeMs ? 'not yet valid' : expired,
+    sha256: createHash('sha256').update(certificate.der).digest('hex'),
+  };
+}
+
+function factsText(facts: CertificateFacts): string {
+  const rows: [string, string][] = [
+    ['subject', facts.subject + (facts.ca ? ' (CA)' : '')],
+    ['SAE', facts.saeIds.join(', ')],
+    ['hosts', [...facts.dnsNames, ...facts.ipAddresses].join(', ')],
+    ['purposes', facts.purposes.join(', ')],
+    ['valid', `${facts.notBefore} to ${facts.notAfter} (${facts.state})`],
+    ['sha256', facts.sha256],
+  ];
+  const written = rows.filter(([, value]) => value !== '');
+  return `${facts.file}\n${written.map(([label, value]) => `  ${label.padEnd(9)}${value}\n`).join('')}`;
+}
+
+async function save(dir: string, name: string, credential: Credential) {
+  try {
+    return await writeCredential(dir, name, credential);
+  } catch (error) {
+    const { code, path } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST')
+      throw fileError(`${path} is there already and is not overwritten; move it away, or choose another --dir`);
+    throw fileError(`${path ?? dir} can not be written (${code ?? 'unknown'})`);
+  }
+}
+
+async function readCaFile(path: string, dir: string): Promise<string> {
+  try {
+    return await readBounded(path);
+  } catch (error) {
+    throw fileError(`${(error as Error).message}; "qstunnel certs init --dir ${dir}" makes a CA`);
+  }
+}
+
+async function readBounded(path: string): Promise<string> {
+  try {
+    const bytes = await readFile(path);
+    if (bytes.length <= MAX_FILE_BYTES) return bytes.toString('utf8');
+  } catch (error) {
+    throw fileError(`${path} can not be read (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`);
+  }
+  throw fileError(`${path} is too large for a PEM file`);
+}
+
+function addressText(octets: Uint8Array): string {
+  if (octets.length === 4) return octets.join('.');
+  const groups = Buffer.from(octets).toString('hex').match(/.{4}/g) ?? [];
+  // The URL parser writes IPv6 addresses in their short form.
+  return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1);
+}
+
+function fileError(message: string): CliError {
+  return new CliError(CliErrorCode.file, message);
+}
+
+function usage(message: string): CliError {
+  return new CliError(CliErrorCode.usage, message);
+}

@@ -1,0 +1,189 @@
+/**
+ * The command line: finds the command, loads only its module, and turns
+ * whatever it throws into one line on stderr and an exit code.
+ *
+ * A command is a file that exports a yargs `CommandModule`; it prints results
+ * on stdout itself, and throws an error with a stable `code` to fail.
+ */
+import yargs, { type Argv, type CommandModule } from 'yargs';
+import { ConfigError, problemText } from '../config/config-error.ts';
+import { nearest } from '../config/suggestion.ts';
+import { errorCode, errorText } from '../errors.ts';
+import { CliError, CliErrorCode, ExitCode, exitCodeOf } from './cli-error.ts';
+
+// biome-ignore lint/suspicious/noExplicitAny: each command has arguments of its own type, and CommandModule is invariant in it.
+type AnyCommand = CommandModule<any, any>;
+
+interface Command {
+  readonly name: string;
+  readonly describe: string;
+  load(): Promise<AnyCommand>;
+}
+
+const COMMANDS: readonly Command[] = [
+  {
+    name: 'certs',
+    describe: 'Make a small CA and certificates for proxies, SAEs and key managers',
+    load: async () => (await import('./certs.ts')).certsCommand,
+  },
+];
+
+const HELP_WIDTH = 100;
+/** More text on one error line helps nobody. */
+const MAX_ERROR_LENGTH = 2_000;
+
+/** Where the program speaks. */
+export interface CliOutput {
+  stdout(text: string): void;
+  stderr(text: string): void;
+}
+
+const PROCESS_OUTPUT: CliOutput = {
+  stdout: (text) => process.stdout.write(text),
+  stderr: (text) => process.stderr.write(text),
+};
+
+/**
+ * Runs the program and resolves with its exit code: 0, 1 (run time), 2 (usage
+ * or configuration). Never rejects.
+ *
+ * @param args What follows the program's name.
+ * @param version Of the package.
+ */
+export async function main(
+  args: readonly string[],
+  version: string,
+  output: CliOutput = PROCESS_OUTPUT,
+): Promise<ExitCode> {
+  // Also in bin.mjs, which is earlier; here for those who embed this function.
+  process.on('SIGUSR1', ignore);
+  // A reader that went away, such as `head`, is no failure of ours.
+  process.stdout.on('error', ignoreBrokenPipe);
+  try {
+    const parser = await buildParser(args, version);
+    await parser.parseAsync([...args], {}, (_error, _argv, text) => {
+      if (text) output.stdout(`${text}\n`);
+    });
+    return ExitCode.ok;
+  } catch (error) {
+    return report(error, output);
+  } finally {
+    process.removeListener('SIGUSR1', ignore);
+    process.stdout.removeListener('error', ignoreBrokenPipe);
+  }
+}
+
+async function buildParser(args: readonly string[], version: string): Promise<Argv> {
+  const chosen = COMMANDS.find(({ name }) => name === args.find((arg) => !arg.startsWith('-')));
+  let parser = yargs()
+    .scriptName('qstunnel')
+    .usage(
+      '$0 <command> [options]\n\nTLS 1.3 tunnels with QKD keys and ML-KEM in the handshake, for applications that know nothing of it.',
+    )
+    .detectLocale(false)
+    .parserConfiguration({ 'greedy-arrays': false, 'camel-case-expansion': true })
+    .version(version)
+    .help()
+    .alias('help', 'h')
+    .wrap(HELP_WIDTH)
+    .exitProcess(false)
+    .strict()
+    .demandCommand(1, 'say what to do, as in "qstunnel certs"; "qstunnel --help" lists the commands')
+    .check(checkValues, true)
+    .fail((message, error, usage) => {
+      throw error ?? parsingFailure(message, args, usage as unknown as Usage);
+    })
+    .epilogue('Exit status: 0 done, 1 failed, 2 wrong usage or configuration. "qstunnel COMMAND --help" has examples.');
+  for (const command of COMMANDS) {
+    parser = command === chosen ? parser.command(await command.load()) : parser.command(command.name, command.describe);
+  }
+  return parser;
+}
+
+/** yargs makes NaN of what is no number and '' of what is missing; neither is ever meant. */
+function checkValues(argv: Readonly<Record<string, unknown>>): true {
+  for (const [name, value] of Object.entries(argv)) {
+    if (name === '_' || name === '$0') continue;
+    if (Number.isNaN(value)) throw usageError(`--${name} needs a number`);
+    if (value === '' || (Array.isArray(value) && value.includes(''))) throw usageError(`--${name} needs a value`);
+  }
+  return true;
+}
+
+/** What yargs hands to `fail`, in so far as its types don't say it. */
+interface Usage {
+  /** By option name. */
+  getDescriptions(): Record<string, string | undefined>;
+  /** The first of each is the command as it is declared: `qstunnel certs issue <name>` without the program's name. */
+  getCommands(): readonly (readonly unknown[])[];
+}
+
+const UNKNOWN = /^Unknown (?:argument|command)s?: (.*)$/;
+const BAD_CHOICE = /Argument: (\S+), Given: (.*), Choices: (.*)$/;
+
+function parsingFailure(message: string, args: readonly string[], usage: Usage): CliError {
+  const unknown = UNKNOWN.exec(message);
+  if (unknown !== null) {
+    // The camelCase twin of an option is not something that the user wrote.
+    const words = (unknown[1] as string).split(', ');
+    const written = words.filter((word) => !words.some((other) => other !== word && camelCase(other) === word));
+    return usageError(written.map((word) => unknownText(word, args, usage)).join('; '));
+  }
+  const choice = BAD_CHOICE.exec(message);
+  if (choice !== null) return usageError(`--${choice[1]} is ${choice[2]}, allowed: ${choice[3]?.replaceAll('"', '')}`);
+  return usageError(message.charAt(0).toLowerCase() + message.slice(1).replace(/\s*\n\s*/g, ' '));
+}
+
+/** Says what to write instead of an argument that nobody knows. */
+function unknownText(word: string, args: readonly string[], usage: Usage): string {
+  if (args.some((arg) => arg.startsWith('-') && arg.replace(/^-+/, '').split('=')[0] === word)) {
+    const option = nearest(word, Object.keys(usage.getDescriptions()));
+    return `unknown option --${word}; ${option === undefined ? SEE_HELP : `did you mean --${option}?`}`;
+  }
+  const commands = usage.getCommands().map(
+    ([command]) =>
+      String(command)
+        .replace(/ *[<[].*$/, '')
+        .split(' ')
+        .pop() ?? '',
+  );
+  const command = nearest(word, commands);
+  return `unknown argument ${word}; ${command === undefined ? SEE_HELP : `did you mean ${command}?`}`;
+}
+
+const SEE_HELP = '"--help" lists what there is';
+
+function camelCase(word: string): string {
+  return word.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+}
+
+function usageError(message: string): CliError {
+  return new CliError(CliErrorCode.usage, message);
+}
+
+/** Says what went wrong, a line for each problem: `qstunnel: CODE: message`. */
+function report(error: unknown, output: CliOutput): ExitCode {
+  if (error instanceof ConfigError) {
+    for (const problem of error.problems) {
+      output.stderr(`qstunnel: ${problem.code}: ${oneLine(problemText(problem, error.file))}\n`);
+    }
+    return ExitCode.usage;
+  }
+  const code = errorCode(error) ?? CliErrorCode.internal;
+  output.stderr(`qstunnel: ${code}: ${oneLine(errorText(error))}\n`);
+  if (code === CliErrorCode.internal && error instanceof Error && error.stack !== undefined) {
+    // Only a bug comes here, and its report needs the place.
+    output.stderr(`${error.stack}\n`);
+  }
+  return exitCodeOf(code);
+}
+
+function oneLine(text: string): string {
+  return text.replace(/\p{Cc}+/gu, ' ').slice(0, MAX_ERROR_LENGTH);
+}
+
+function ignore(): void {}
+
+function ignoreBrokenPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error;
+}
