@@ -9,7 +9,9 @@ const built = new URL('../dist/proxy/cli/main.js', import.meta.url);
 if (existsSync(built)) {
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
   const { main } = await import(built.href);
-  process.exitCode = await main(process.argv.slice(2), version);
+  // A command that ran to its end may have set an exit code of its own.
+  const code = await main(process.argv.slice(2), version);
+  if (code !== 0) process.exitCode = code;
 } else {
   process.stderr.write(
     'qstunnel: ERR_CLI_NOT_BUILT: dist/ is missing: run "npm ci" (with development dependencies) or "npm run build" in the package first\n',

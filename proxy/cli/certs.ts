@@ -26,14 +26,14 @@ const CA_NAME = 'ca';
 const MAX_FILE_BYTES = 1024 * 1024;
 
 interface InitArguments {
-  dir: string;
-  name: string;
+  dir: string | undefined;
+  name: string | undefined;
   days: number;
 }
 
 interface IssueArguments {
   name: string;
-  dir: string;
+  dir: string | undefined;
   profile: LeafProfile;
   sae: string[] | undefined;
   host: string[] | undefined;
@@ -64,7 +64,7 @@ export const certsCommand: CommandModule = {
 
 const dirOption = {
   type: 'string',
-  default: '.',
+  defaultDescription: '"."',
   describe: 'Folder of the CA; made with mode 0700 if missing',
 } as const;
 
@@ -72,7 +72,7 @@ function initOptions(parser: Argv): Argv<InitArguments> {
   return parser
     .usage('$0 certs init [options]\n\nMakes ca.pem and ca.key (mode 0600). Existing files are not overwritten.')
     .option('dir', dirOption)
-    .option('name', { type: 'string', requiresArg: true, default: 'qstunnel CA', describe: 'Common name of the CA' })
+    .option('name', { type: 'string', defaultDescription: '"qstunnel CA"', describe: 'Common name of the CA' })
     .option('days', {
       type: 'number',
       requiresArg: true,
@@ -82,7 +82,7 @@ function initOptions(parser: Argv): Argv<InitArguments> {
     .example('$0 certs init --dir pki --name "Edge lab CA"', 'make pki/ca.pem and pki/ca.key') as Argv<InitArguments>;
 }
 
-async function init({ dir, name, days }: InitArguments): Promise<void> {
+async function init({ dir = '.', name = 'qstunnel CA', days }: InitArguments): Promise<void> {
   const ca = await createCa({ commonName: name, nowMs: Date.now(), validityDays: days });
   const files = await save(dir, CA_NAME, ca);
   process.stdout.write(`${files.cert}\n${files.key}\n`);
@@ -120,7 +120,7 @@ function issueOptions(parser: Argv): Argv<IssueArguments> {
 }
 
 async function issue(argv: IssueArguments): Promise<void> {
-  const { name, dir, profile, host = [], days } = argv;
+  const { name, dir = '.', profile, host = [], days } = argv;
   if (!FILE_NAME.test(name) || name === CA_NAME) {
     throw usage(`NAME becomes a file name: letters, digits, ".", "_" and "-", not "${CA_NAME}"`);
   }

@@ -3,7 +3,9 @@
  * whatever it throws into one line on stderr and an exit code.
  *
  * A command is a file that exports a yargs `CommandModule`; it prints results
- * on stdout itself, and throws an error with a stable `code` to fail.
+ * on stdout itself, and throws an error with a stable `code` to fail. Text
+ * options have no yargs `default` (it would hide a missing value: such are
+ * filled in by the handler), numbers have `requiresArg`.
  */
 import yargs, { type Argv, type CommandModule } from 'yargs';
 import { ConfigError, problemText } from '../config/config-error.ts';
@@ -88,10 +90,12 @@ async function buildParser(args: readonly string[], version: string): Promise<Ar
     .wrap(HELP_WIDTH)
     .exitProcess(false)
     .strict()
-    .demandCommand(1, 'say what to do, as in "qstunnel certs"; "qstunnel --help" lists the commands')
+    .demandCommand(1, NO_COMMAND)
     .check(checkValues, true)
     .fail((message, error, usage) => {
-      throw error ?? parsingFailure(message, args, usage as unknown as Usage);
+      // Complaints come as a message, as a YError, or as the Error that a command's `check` throws.
+      if (error && errorCode(error) !== undefined) throw error;
+      throw parsingFailure(error?.message ?? message, args, usage as unknown as Usage);
     })
     .epilogue('Exit status: 0 done, 1 failed, 2 wrong usage or configuration. "qstunnel COMMAND --help" has examples.');
   for (const command of COMMANDS) {
@@ -118,6 +122,7 @@ interface Usage {
   getCommands(): readonly (readonly unknown[])[];
 }
 
+const NO_COMMAND = 'say what to do, as in "qstunnel certs"; "qstunnel --help" lists the commands';
 const UNKNOWN = /^Unknown (?:argument|command)s?: (.*)$/;
 const BAD_CHOICE = /Argument: (\S+), Given: (.*), Choices: (.*)$/;
 
@@ -129,6 +134,11 @@ function parsingFailure(message: string, args: readonly string[], usage: Usage):
     const written = words.filter((word) => !words.some((other) => other !== word && camelCase(other) === word));
     return usageError(written.map((word) => unknownText(word, args, usage)).join('; '));
   }
+  const stray = args.find((arg) => arg.startsWith('-'));
+  if (message === NO_COMMAND && stray !== undefined) return usageError(unknownText(optionName(stray), args, usage));
+  if (message.startsWith('Not enough non-option arguments')) {
+    return usageError(`an argument is missing; ${SEE_HELP}`);
+  }
   const choice = BAD_CHOICE.exec(message);
   if (choice !== null) return usageError(`--${choice[1]} is ${choice[2]}, allowed: ${choice[3]?.replaceAll('"', '')}`);
   return usageError(message.charAt(0).toLowerCase() + message.slice(1).replace(/\s*\n\s*/g, ' '));
@@ -136,7 +146,7 @@ function parsingFailure(message: string, args: readonly string[], usage: Usage):
 
 /** Says what to write instead of an argument that nobody knows. */
 function unknownText(word: string, args: readonly string[], usage: Usage): string {
-  if (args.some((arg) => arg.startsWith('-') && arg.replace(/^-+/, '').split('=')[0] === word)) {
+  if (args.some((arg) => arg.startsWith('-') && optionName(arg) === word)) {
     const option = nearest(word, Object.keys(usage.getDescriptions()));
     return `unknown option --${word}; ${option === undefined ? SEE_HELP : `did you mean --${option}?`}`;
   }
@@ -152,6 +162,11 @@ function unknownText(word: string, args: readonly string[], usage: Usage): strin
 }
 
 const SEE_HELP = '"--help" lists what there is';
+
+/** `name` of `--name` and `--name=value`. */
+function optionName(arg: string): string {
+  return arg.replace(/^-+|=.*$/gs, '');
+}
 
 function camelCase(word: string): string {
   return word.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
