@@ -61,6 +61,8 @@ export const KdiErrorCode = {
   alreadyUsed: 'ERR_KDI_ALREADY_USED',
   /** The ledger can't be read or written. Keys are not used without it. */
   ledger: 'ERR_KDI_LEDGER',
+  /** A fault of ours; `cause` has it. */
+  internal: 'ERR_KDI_INTERNAL',
 } as const;
 export type KdiErrorCode = (typeof KdiErrorCode)[keyof typeof KdiErrorCode];
 

@@ -5,7 +5,7 @@
  * keys up. 004 has real streams; 014 and SKIP have none, and their stream
  * objects only remember the peer.
  */
-import type { SecretBytes } from '../tls-ext/bytes/index.ts';
+import { hexOf, type SecretBytes } from '../tls-ext/bytes/index.ts';
 import type { Etsi004Qos } from './wire/index.ts';
 
 export type KdiApi = 'etsi004' | 'etsi014' | 'skip';
@@ -75,9 +75,11 @@ export interface OpenDrawOptions extends CallOptions {
 export interface DrawStream {
   /** 004 only. */
   readonly announcement?: StreamAnnouncement;
+  /** No further draw will succeed here, whatever the last error was: open a fresh stream. */
+  readonly ended: boolean;
   /**
    * Between 1 and `count` keys, or more where they come in chunks. Rejects
-   * with a `KdiError`; a retryable one leaves the stream usable.
+   * with a `KdiError`; see `ended` for whether the stream is still usable.
    */
   draw(count: number, options?: CallOptions): Promise<DeliveredKey[]>;
   /** Tells the KME, if the API can, and wipes what is held. Never rejects. */
@@ -130,18 +132,14 @@ export function referenceText(reference: QkdKeyReference): string {
     case 'etsi014':
       return `etsi014:${reference.drawer}:${uuidText(reference.keyId)}`;
     case 'skip':
-      return `skip:${reference.drawer}:${hex(reference.keyId)}`;
+      return `skip:${reference.drawer}:${hexOf(reference.keyId)}`;
   }
 }
 
 /** 16 bytes in the usual form of a UUID; other lengths as plain hex. */
 export function uuidText(bytes: Uint8Array): string {
-  const text = hex(bytes);
+  const text = hexOf(bytes);
   return bytes.length === 16
     ? `${text.slice(0, 8)}-${text.slice(8, 12)}-${text.slice(12, 16)}-${text.slice(16, 20)}-${text.slice(20)}`
     : text;
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
 }

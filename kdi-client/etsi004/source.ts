@@ -1,0 +1,234 @@
+/**
+ * The client of a key manager over ETSI GS QKD 004 V2.1.1. It opens streams,
+ * as drawer or as answerer; what happens on a stream is in `streams.ts`.
+ */
+import { randomBytes } from 'node:crypto';
+import { hexOf } from '../../tls-ext/bytes/index.ts';
+import { type Clock, systemClock } from '../clock.ts';
+import { KdiError, KdiErrorCode, KdiMisuseError } from '../errors.ts';
+import type {
+  CallOptions,
+  DrawStream,
+  KeySource,
+  KmeStatus,
+  LookupStream,
+  OpenDrawOptions,
+  OpenLookupOptions,
+} from '../key-source.ts';
+import type { KmeTls } from '../kme-tls.ts';
+import type { KmeAddress } from '../kme-url.ts';
+import {
+  type Etsi004OpenConnectRequest,
+  type Etsi004OpenConnectResponse,
+  type Etsi004Qos,
+  Etsi004Status,
+  isNullKsid,
+  KSID_BYTES,
+  METADATA_JSON,
+} from '../wire/index.ts';
+import { type Etsi004QosBounds, type Etsi004QosSettings, expectWithinBounds, requestedQos } from './qos.ts';
+import { isSuccess, statusError } from './status.ts';
+import { Etsi004DrawStream, Etsi004LookupStream, type OpenedStream } from './streams.ts';
+import { Etsi004Transport } from './transport.ts';
+
+export interface Etsi004SourceOptions {
+  readonly address: KmeAddress;
+  /** Our own SAE ID. */
+  readonly saeId: string;
+  readonly tls?: KmeTls;
+  /** Must be set to do without `tls`: every key is then readable on the wire. */
+  readonly unsafePlainTcp?: boolean;
+  /** Who makes the KSID: the KME (default), or we, for KMEs whose OPEN_CONNECT blocks until the peer is there. */
+  readonly ksid?: 'allocated' | 'chosen';
+  /** Whether the answerer opens with the drawer's Source and Destination as they were (default), or swapped. */
+  readonly openAs?: 'same' | 'swapped';
+  /** How a bare SAE ID becomes a URI; `{sae}` stands for it. Default `qkd://{sae}`. IDs with a scheme stay as they are. */
+  readonly uriTemplate?: string;
+  readonly qos?: Etsi004QosSettings;
+  readonly qosBounds?: Etsi004QosBounds;
+  readonly connectTimeoutMs?: number;
+  /** What a reply may take beyond the Timeout of the stream's QoS. */
+  readonly replyGraceMs?: number;
+  readonly maxReplyBytes?: number;
+  readonly clock?: Clock;
+  readonly random?: (lengthBytes: number) => Uint8Array;
+}
+
+/** KSIDs remembered so that a KME can't hand one out twice to this process. */
+const MAX_KNOWN_KSIDS = 4096;
+
+export class Etsi004Source implements KeySource {
+  readonly api = 'etsi004';
+  readonly needsStream = true;
+  readonly kme: string;
+  readonly #options: Etsi004SourceOptions;
+  readonly #transport: Etsi004Transport;
+  readonly #clock: Clock;
+  readonly #qos: Etsi004Qos;
+  readonly #streams = new Set<Etsi004DrawStream | Etsi004LookupStream>();
+  readonly #knownKsids = new Set<string>();
+
+  /** Throws `ERR_KDI_CONFIG`. Nothing is sent before the first call. */
+  constructor(options: Etsi004SourceOptions) {
+    if (options.tls === undefined && options.unsafePlainTcp !== true) {
+      throw new KdiError(KdiErrorCode.config, `KME ${options.address.name} needs a certificate, a key and a CA`);
+    }
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#qos = requestedQos(options.qos ?? {});
+    this.kme = options.address.name;
+    this.#transport = new Etsi004Transport({
+      address: options.address,
+      tls: options.tls,
+      clock: this.#clock,
+      connectTimeoutMs: options.connectTimeoutMs ?? 5_000,
+      ...(options.maxReplyBytes === undefined ? {} : { maxReplyBytes: options.maxReplyBytes }),
+    });
+  }
+
+  async openDraw(peerSaeId: string, options: OpenDrawOptions = {}): Promise<DrawStream> {
+    const source = this.#uriOf(this.#options.saeId);
+    const destination = this.#uriOf(peerSaeId);
+    const chosen = this.#options.ksid === 'chosen' ? this.#freshKsid() : undefined;
+    if (chosen !== undefined) options.onAnnouncement?.({ ksid: chosen, qos: this.#qos });
+    let opened = await this.#open({ source, destination, ksid: chosen ?? new Uint8Array(KSID_BYTES) }, options);
+    if (chosen === undefined) {
+      if (!this.#remember(opened.announcement.ksid)) {
+        // Some KMEs give the same KSID for the same pair again: its indices were drawn before.
+        opened = await this.#open({ source, destination, ksid: this.#freshKsid() }, options);
+      }
+      options.onAnnouncement?.(opened.announcement);
+    }
+    const stream = new Etsi004DrawStream(opened, this.#options.saeId);
+    return this.#keep(stream, opened);
+  }
+
+  async openLookup(drawerSaeId: string, options: OpenLookupOptions = {}): Promise<LookupStream> {
+    const { announcement } = options;
+    if (announcement === undefined) throw new KdiMisuseError('a 004 look-up needs the stream that was announced');
+    const drawer = this.#uriOf(drawerSaeId);
+    const answerer = this.#uriOf(this.#options.saeId);
+    const swapped = this.#options.openAs === 'swapped';
+    const opened = await this.#open(
+      {
+        source: swapped ? answerer : drawer,
+        destination: swapped ? drawer : answerer,
+        ksid: announcement.ksid,
+        qos: announcement.qos,
+      },
+      options,
+    );
+    return this.#keep(new Etsi004LookupStream(opened, drawerSaeId), opened);
+  }
+
+  status(): Promise<KmeStatus> {
+    return Promise.reject(new KdiError(KdiErrorCode.unsupported, 'GS QKD 004 has no status call'));
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#streams].map((stream) => stream.close()));
+    this.#transport.close();
+  }
+
+  /** OPEN_CONNECT, with one counter-proposal taken if it is within the bounds. */
+  async #open(
+    request: { source: string; destination: string; ksid: Uint8Array; qos?: Etsi004Qos },
+    options: CallOptions,
+  ): Promise<OpenedStream> {
+    const wanted: Etsi004OpenConnectRequest = {
+      service: 'open-connect',
+      source: request.source,
+      destination: request.destination,
+      ksid: request.ksid,
+      qos: this.#saneQos(request.qos ?? this.#qos),
+    };
+    let response = await this.#openConnect(wanted, options);
+    if (response.status === Etsi004Status.qosNotMet && response.stream !== undefined) {
+      const proposal = this.#saneQos(response.stream.qos);
+      // Some KMEs register the KSID along with status 7; one that didn't only refuses the CLOSE.
+      if (!isNullKsid(response.stream.ksid)) await this.#closeQuietly(response.stream.ksid);
+      expectWithinBounds(proposal, this.#options.qosBounds ?? {}, this.kme);
+      response = await this.#openConnect({ ...wanted, qos: proposal }, options);
+    }
+    const { status, stream } = response;
+    if (!isSuccess('open-connect', status) || stream === undefined) throw statusError('open-connect', status, this.kme);
+    try {
+      this.#expectKsid(request.ksid, stream.ksid);
+      expectWithinBounds(stream.qos, this.#options.qosBounds ?? {}, this.kme);
+    } catch (error) {
+      if (!isNullKsid(stream.ksid)) await this.#closeQuietly(stream.ksid);
+      throw error;
+    }
+    return {
+      transport: this.#transport,
+      clock: this.#clock,
+      replyGraceMs: this.#options.replyGraceMs ?? 2_000,
+      announcement: { ksid: Uint8Array.from(stream.ksid), qos: stream.qos },
+    };
+  }
+
+  async #openConnect(request: Etsi004OpenConnectRequest, options: CallOptions): Promise<Etsi004OpenConnectResponse> {
+    const timeoutMs = request.qos.timeoutMs + (this.#options.replyGraceMs ?? 2_000);
+    return (await this.#transport.request(request, timeoutMs, options)).response;
+  }
+
+  async #closeQuietly(ksid: Uint8Array): Promise<void> {
+    try {
+      await this.#transport.request({ service: 'close', ksid }, this.#options.replyGraceMs ?? 2_000);
+    } catch {
+      // The KME forgets the stream by its TTL.
+    }
+  }
+
+  /** A QoS that is fit to be asked for: our own metadata type, or none. */
+  #saneQos(qos: Etsi004Qos): Etsi004Qos {
+    return qos.metadataMimetype === METADATA_JSON || qos.metadataMimetype === ''
+      ? qos
+      : { ...qos, metadataMimetype: '' };
+  }
+
+  #expectKsid(asked: Uint8Array, answered: Uint8Array): void {
+    if (isNullKsid(answered)) {
+      throw new KdiError(KdiErrorCode.malformed, `KME ${this.kme} answered OPEN_CONNECT with a NULL Key_stream_ID`);
+    }
+    if (!isNullKsid(asked) && hexOf(asked) !== hexOf(answered)) {
+      throw new KdiError(KdiErrorCode.malformed, `KME ${this.kme} answered OPEN_CONNECT with another Key_stream_ID`);
+    }
+  }
+
+  #keep<S extends Etsi004DrawStream | Etsi004LookupStream>(stream: S, opened: OpenedStream): S {
+    this.#streams.add(stream);
+    stream.onClose(async () => {
+      this.#streams.delete(stream);
+      await this.#closeQuietly(opened.announcement.ksid);
+    });
+    return stream;
+  }
+
+  /** A UUID version 4 (RFC 9562, 5.4). */
+  #freshKsid(): Uint8Array {
+    const ksid = Uint8Array.from((this.#options.random ?? randomBytes)(KSID_BYTES));
+    ksid[6] = ((ksid[6] as number) & 0x0f) | 0x40;
+    ksid[8] = ((ksid[8] as number) & 0x3f) | 0x80;
+    this.#remember(ksid);
+    return ksid;
+  }
+
+  /** False if this process drew from that KSID before. */
+  #remember(ksid: Uint8Array): boolean {
+    const text = hexOf(ksid);
+    if (this.#knownKsids.has(text)) return false;
+    this.#knownKsids.add(text);
+    if (this.#knownKsids.size > MAX_KNOWN_KSIDS) {
+      const [oldest] = this.#knownKsids;
+      this.#knownKsids.delete(oldest as string);
+    }
+    return true;
+  }
+
+  #uriOf(saeId: string): string {
+    return saeId.includes('://')
+      ? saeId
+      : (this.#options.uriTemplate ?? 'qkd://{sae}').replaceAll('{sae}', encodeURIComponent(saeId));
+  }
+}

@@ -1,0 +1,118 @@
+/** TLS towards a key manager: mutual authentication, and which KME is the right one. */
+import { createHash } from 'node:crypto';
+import { isIP } from 'node:net';
+import { type ConnectionOptions, checkServerIdentity, type PeerCertificate } from 'node:tls';
+import { KdiError, KdiErrorCode } from './errors.ts';
+
+/** Credentials and expectations for one KME. PEM throughout. */
+export interface KmeTls {
+  readonly cert: string | Uint8Array;
+  readonly key: string | Uint8Array;
+  readonly ca: string | Uint8Array | readonly (string | Uint8Array)[];
+  /** The name that the KME's certificate must hold, if it isn't the host of the URL. */
+  readonly serverName?: string;
+  /**
+   * The KME's ID, if it must be in its certificate: as CN, serial number or SAN
+   * (DNS or URI). The host name isn't compared then.
+   */
+  readonly kmeId?: string;
+  /** SHA-256 of acceptable leaf certificates (DER), in hex. The host name isn't compared then. */
+  readonly pinnedSha256?: readonly string[];
+}
+
+/** Options for `tls.connect` and undici alike. Throws `ERR_KDI_CONFIG` for unusable PEM only at connect time. */
+export function tlsConnectionOptions(tls: KmeTls, host: string): ConnectionOptions {
+  const name = tls.serverName ?? host;
+  return {
+    cert: asText(tls.cert),
+    key: asText(tls.key),
+    ca: (isList(tls.ca) ? tls.ca : [tls.ca]).map(asText),
+    minVersion: 'TLSv1.2',
+    // RFC 6066, 3: SNI holds host names only.
+    ...(isIP(name) === 0 ? { servername: name } : {}),
+    checkServerIdentity: (_host, certificate) => checkKme(tls, name, certificate),
+  };
+}
+
+/** Undefined if `certificate` belongs to the KME that is expected. */
+function checkKme(tls: KmeTls, name: string, certificate: PeerCertificate): Error | undefined {
+  if (tls.pinnedSha256 !== undefined) {
+    const actual = createHash('sha256').update(certificate.raw).digest('hex');
+    const matches = tls.pinnedSha256.some((pin) => pin.replaceAll(':', '').toLowerCase() === actual);
+    if (!matches) return identityError(`the KME's certificate (SHA-256 ${actual}) is not one of the pinned ones`);
+  }
+  if (tls.kmeId !== undefined && !certificateNames(certificate).includes(tls.kmeId)) {
+    return identityError(
+      `the KME's certificate names ${certificateNames(certificate).join(', ') || 'nobody'}, not '${tls.kmeId}'`,
+    );
+  }
+  if (tls.pinnedSha256 !== undefined || tls.kmeId !== undefined) return undefined;
+  const error = checkServerIdentity(name, certificate);
+  return error === undefined
+    ? undefined
+    : identityError(
+        `the KME's certificate is not for '${name}'; connect by a name that it holds (${certificateNames(certificate).join(', ') || 'none'}), or set the KME's ID`,
+        error,
+      );
+}
+
+/** CN, serial number and SANs (DNS, URI, IP) of a certificate. GS QKD 014 names no field for the KME's ID. */
+function certificateNames(certificate: PeerCertificate): string[] {
+  const subject = certificate.subject as unknown as Record<string, string | string[] | undefined> | undefined;
+  const alternative = (certificate.subjectaltname ?? '')
+    .split(', ')
+    .map((entry) => /^(?:DNS|URI|IP Address):(.*)$/.exec(entry)?.[1])
+    .filter((entry) => entry !== undefined);
+  return [...[subject?.CN, subject?.serialNumber].flatMap((entry) => entry ?? []), ...alternative];
+}
+
+function identityError(message: string, cause?: Error): KdiError {
+  return new KdiError(KdiErrorCode.kmeIdentity, message, cause === undefined ? {} : { cause });
+}
+
+/** A `KdiError` for what node:tls or node:net reported. `phase` is how far the connection had come. */
+export function connectionError(error: unknown, kme: string, phase: 'connecting' | 'handshake' | 'replying'): KdiError {
+  if (error instanceof KdiError) return error;
+  const code = (error as NodeJS.ErrnoException | undefined)?.code ?? '';
+  const reason = error instanceof Error ? error.message : String(error);
+  // In TLS 1.3 the server judges our certificate after our handshake is done.
+  if (code.startsWith('ERR_SSL') && phase !== 'connecting') {
+    return /ALERT/.test(code)
+      ? new KdiError(KdiErrorCode.tls, `KME ${kme} refused our certificate or TLS parameters (${code})`, {
+          cause: error,
+        })
+      : new KdiError(KdiErrorCode.tls, `no TLS with KME ${kme} (${code}): does it speak TLS on this port?`, {
+          cause: error,
+        });
+  }
+  switch (phase) {
+    case 'connecting':
+      return new KdiError(KdiErrorCode.connect, `no connection to KME ${kme}: ${code || reason}`, { cause: error });
+    case 'handshake':
+      return isTransportCode(code)
+        ? new KdiError(KdiErrorCode.closed, `KME ${kme} closed the connection during the TLS handshake (${code})`, {
+            cause: error,
+          })
+        : new KdiError(KdiErrorCode.tls, `KME ${kme} is not trusted: ${code || reason}`, { cause: error });
+    case 'replying':
+      return new KdiError(
+        KdiErrorCode.closed,
+        `KME ${kme} broke the connection before its reply was complete (${code || reason})`,
+        {
+          cause: error,
+        },
+      );
+  }
+}
+
+function isTransportCode(code: string): boolean {
+  return code === 'ECONNRESET' || code === 'EPIPE' || code === 'ETIMEDOUT' || code === 'ECONNABORTED';
+}
+
+function isList(ca: KmeTls['ca']): ca is readonly (string | Uint8Array)[] {
+  return Array.isArray(ca);
+}
+
+function asText(pem: string | Uint8Array): string | Buffer {
+  return typeof pem === 'string' ? pem : Buffer.from(pem);
+}

@@ -1,0 +1,294 @@
+/**
+ * What the answerer does when an authenticated drawer announces streams and
+ * keys: opens the stream at our KME, fetches the keys ahead of need, and keeps
+ * them in an `AnswererStore`. One `Answerer` per drawer and process of it.
+ * Comparing check values is the key channel's: it hears of each key by `hooks`.
+ */
+import { hexOf, type SecretBytes } from '../../tls-ext/bytes/index.ts';
+import type { Clock } from '../clock.ts';
+import { isKdiError, KdiError, KdiErrorCode } from '../errors.ts';
+import {
+  type KeySource,
+  type LookupStream,
+  type QkdKeyReference,
+  referenceText,
+  type StreamAnnouncement,
+} from '../key-source.ts';
+import type { AnswererStore } from './answerer-store.ts';
+import { Backoff } from './backoff.ts';
+
+/** What the answerer tells the key channel. Called synchronously; must not throw. */
+export interface AnswererHooks {
+  /** Our KME has opened it: say `opened`. */
+  streamOpened(ksid: Uint8Array): void;
+  /** Not yet: say `failed`. Tried again with back-off; each further failure isn't reported. */
+  streamFailed(ksid: Uint8Array, error: KdiError): void;
+  /**
+   * The key is here. `secret` is borrowed for the call: compare check values,
+   * then say `acked` or `mismatch`. Return false on a mismatch: the key is dropped.
+   */
+  keyFetched(reference: QkdKeyReference, secret: SecretBytes): boolean;
+  /** Not here yet (`final` false: say `pending`, it's tried again), or never. */
+  keyUnavailable(reference: QkdKeyReference, error: KdiError, final: boolean): void;
+}
+
+export interface AnswererOptions {
+  readonly source: KeySource;
+  /** The authenticated SAE ID of the drawer. */
+  readonly drawerSaeId: string;
+  readonly store: AnswererStore;
+  readonly clock: Clock;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+  readonly hooks: AnswererHooks;
+  /** How long an announced key is looked for (default 30 s). */
+  readonly fetchDeadlineMs?: number;
+  /** Streams of this drawer that may be open at once (default 4); the oldest is closed. */
+  readonly maxStreams?: number;
+}
+
+interface Stream {
+  readonly announcement: StreamAnnouncement | undefined;
+  lookup: LookupStream | undefined;
+  cancelRetry: (() => void) | undefined;
+  closed: boolean;
+}
+
+interface Fetch {
+  readonly reference: QkdKeyReference;
+  readonly deadlineMs: number;
+  readonly backoff: Backoff;
+  cancelRetry: (() => void) | undefined;
+  /** The drawer burnt it meanwhile. */
+  dropped: boolean;
+  reportedPending: boolean;
+}
+
+/** Stands for the one pseudo-stream of KMEs that have none. */
+const NO_KSID = '';
+
+export class Answerer {
+  readonly #options: AnswererOptions;
+  readonly #streams = new Map<string, Stream>();
+  readonly #fetches = new Map<string, Fetch>();
+  readonly #abort = new AbortController();
+  #closed = false;
+
+  constructor(options: AnswererOptions) {
+    this.#options = options;
+  }
+
+  /** Announced keys that aren't here yet. */
+  get pending(): number {
+    return this.#fetches.size;
+  }
+
+  /** Whether our KME answers, as far as open streams and fetches tell. */
+  get kmeReachable(): boolean {
+    return [...this.#streams.values()].every((stream) => stream.lookup !== undefined);
+  }
+
+  /** The drawer announced a stream (004). Announced again, after a reconnect, it is confirmed at once. */
+  announceStream(announcement: StreamAnnouncement): void {
+    if (this.#closed || !this.#options.source.needsStream) return;
+    const id = hexOf(announcement.ksid);
+    const known = this.#streams.get(id);
+    if (known !== undefined) {
+      if (known.lookup !== undefined) this.#options.hooks.streamOpened(announcement.ksid);
+      return;
+    }
+    const { maxStreams = 4 } = this.#options;
+    for (const [oldest, stream] of this.#streams) {
+      if (this.#streams.size < maxStreams) break;
+      this.#closeStream(oldest, stream);
+    }
+    const copy = { ...announcement, ksid: Uint8Array.from(announcement.ksid) };
+    const stream: Stream = { announcement: copy, lookup: undefined, cancelRetry: undefined, closed: false };
+    this.#streams.set(id, stream);
+    void this.#open(stream, this.#newBackoff());
+  }
+
+  /** The drawer has drawn its last key from it. */
+  closeStream(ksid: Uint8Array): void {
+    const id = hexOf(ksid);
+    const stream = this.#streams.get(id);
+    if (stream !== undefined) this.#closeStream(id, stream);
+  }
+
+  /** The drawer announced keys. Each is answered by `keyFetched` or `keyUnavailable`. */
+  announceKeys(references: readonly QkdKeyReference[]): void {
+    for (const reference of references) this.#announceKey(reference);
+  }
+
+  /** The drawer burnt keys unused. */
+  dropKeys(references: readonly QkdKeyReference[]): void {
+    for (const reference of references) {
+      const fetch = this.#fetches.get(referenceText(reference));
+      if (fetch !== undefined) this.#endFetch(fetch, true);
+      if (reference.drawer === this.#options.drawerSaeId) this.#options.store.drop(reference);
+    }
+  }
+
+  /** Stops all fetching and closes the streams. Keys in the store stay: they are the store's. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#abort.abort();
+    for (const fetch of [...this.#fetches.values()]) this.#endFetch(fetch, true);
+    const streams = [...this.#streams.values()];
+    this.#streams.clear();
+    for (const stream of streams) {
+      stream.closed = true;
+      stream.cancelRetry?.();
+    }
+    await Promise.all(streams.map((stream) => stream.lookup?.close()));
+  }
+
+  #announceKey(reference: QkdKeyReference): void {
+    const { store, hooks, source, drawerSaeId, clock, fetchDeadlineMs = 30_000 } = this.#options;
+    if (this.#closed || this.#fetches.has(referenceText(reference))) return;
+    if (reference.drawer !== drawerSaeId || reference.api !== source.api) {
+      const error = new KdiError(
+        KdiErrorCode.badRequest,
+        `a key of ${reference.drawer} over ${reference.api} is not looked up here`,
+      );
+      hooks.keyUnavailable(reference, error, true);
+      return;
+    }
+    // After a reconnect the drawer announces again what we have.
+    const held = store.find(reference);
+    if (held !== undefined) {
+      if (!hooks.keyFetched(reference, held.secret)) store.drop(reference);
+      held.secret.wipe();
+      return;
+    }
+    const refusal = store.refusal(reference) ?? this.#overQuota();
+    if (refusal !== undefined) {
+      hooks.keyUnavailable(reference, refusal, true);
+      return;
+    }
+    const fetch: Fetch = {
+      reference,
+      deadlineMs: clock.now() + fetchDeadlineMs,
+      backoff: this.#newBackoff(),
+      cancelRetry: undefined,
+      dropped: false,
+      reportedPending: false,
+    };
+    this.#fetches.set(referenceText(reference), fetch);
+    void this.#fetch(fetch);
+  }
+
+  #overQuota(): KdiError | undefined {
+    const { store, drawerSaeId } = this.#options;
+    return this.#fetches.size + store.countOf(drawerSaeId) >= store.quotaPerDrawer
+      ? new KdiError(KdiErrorCode.quota, `${drawerSaeId} has announced more keys than its quota`)
+      : undefined;
+  }
+
+  async #fetch(fetch: Fetch): Promise<void> {
+    const { hooks, store } = this.#options;
+    try {
+      const lookup = await this.#lookupFor(fetch.reference);
+      const key = await lookup.lookup(fetch.reference, { signal: this.#abort.signal });
+      if (fetch.dropped) {
+        key.secret.wipe();
+        return;
+      }
+      this.#endFetch(fetch, false);
+      const secret = key.secret.clone();
+      try {
+        store.accept(key);
+        if (!hooks.keyFetched(fetch.reference, secret)) store.drop(fetch.reference);
+      } finally {
+        secret.wipe();
+      }
+    } catch (thrown) {
+      const error = asKdiError(thrown);
+      if (this.#fetches.get(referenceText(fetch.reference)) !== fetch) {
+        if (!fetch.dropped) hooks.keyUnavailable(fetch.reference, error, true);
+        return;
+      }
+      this.#fetchFailed(fetch, error);
+    }
+  }
+
+  #fetchFailed(fetch: Fetch, error: KdiError): void {
+    const { clock, hooks } = this.#options;
+    const delayMs = fetch.backoff.next();
+    if (!error.retryable || clock.now() + delayMs > fetch.deadlineMs) {
+      this.#endFetch(fetch, false);
+      hooks.keyUnavailable(fetch.reference, error, true);
+      return;
+    }
+    if (!fetch.reportedPending) {
+      fetch.reportedPending = true;
+      hooks.keyUnavailable(fetch.reference, error, false);
+    }
+    fetch.cancelRetry = clock.schedule(() => {
+      fetch.cancelRetry = undefined;
+      void this.#fetch(fetch);
+    }, delayMs);
+  }
+
+  #endFetch(fetch: Fetch, dropped: boolean): void {
+    fetch.dropped = dropped;
+    fetch.cancelRetry?.();
+    this.#fetches.delete(referenceText(fetch.reference));
+  }
+
+  async #lookupFor(reference: QkdKeyReference): Promise<LookupStream> {
+    const { source, drawerSaeId } = this.#options;
+    if (reference.api === 'etsi004') {
+      const lookup = this.#streams.get(hexOf(reference.ksid))?.lookup;
+      if (lookup === undefined)
+        throw new KdiError(KdiErrorCode.stream, 'the stream is not open here yet', { retryable: true });
+      return lookup;
+    }
+    let stream = this.#streams.get(NO_KSID);
+    if (stream?.lookup === undefined) {
+      stream = { announcement: undefined, lookup: undefined, cancelRetry: undefined, closed: false };
+      stream.lookup = await source.openLookup(drawerSaeId, { signal: this.#abort.signal });
+      this.#streams.set(NO_KSID, stream);
+    }
+    return stream.lookup as LookupStream;
+  }
+
+  async #open(stream: Stream, backoff: Backoff): Promise<void> {
+    const { source, drawerSaeId, hooks, clock } = this.#options;
+    const announcement = stream.announcement as StreamAnnouncement;
+    try {
+      const lookup = await source.openLookup(drawerSaeId, { announcement, signal: this.#abort.signal });
+      if (stream.closed) {
+        await lookup.close();
+        return;
+      }
+      stream.lookup = lookup;
+    } catch (thrown) {
+      if (stream.closed) return;
+      if (backoff.failures === 0) hooks.streamFailed(announcement.ksid, asKdiError(thrown));
+      stream.cancelRetry = clock.schedule(() => {
+        stream.cancelRetry = undefined;
+        void this.#open(stream, backoff);
+      }, backoff.next());
+      return;
+    }
+    hooks.streamOpened(announcement.ksid);
+  }
+
+  #closeStream(id: string, stream: Stream): void {
+    stream.closed = true;
+    stream.cancelRetry?.();
+    this.#streams.delete(id);
+    void stream.lookup?.close();
+  }
+
+  #newBackoff(): Backoff {
+    return new Backoff({ firstMs: 100, maxMs: 5_000, random: this.#options.random });
+  }
+}
+
+function asKdiError(thrown: unknown): KdiError {
+  return isKdiError(thrown)
+    ? thrown
+    : new KdiError(KdiErrorCode.internal, 'unexpected failure while fetching a key', { cause: thrown });
+}

@@ -1,0 +1,252 @@
+/** The keys that a drawer's pool holds: their states, their deadlines, and their end. No I/O. */
+import { SecretBytes } from '../../tls-ext/bytes/index.ts';
+import type { Clock } from '../clock.ts';
+import { type DeliveredKey, referenceText } from '../key-source.ts';
+import type { DropReason, KeyLease } from './drawer-pool-types.ts';
+
+/** Where a key came from; what a mismatch quarantines. */
+export interface KeyOrigin {
+  readonly kme: string;
+  /** Keys of it that the pool still holds. */
+  held: number;
+  /** Its keys are not offered (again): they disagreed, or the peer's process is another one. */
+  withdrawn: boolean;
+}
+
+export type DrawerKeyState = 'drawn' | 'announced' | 'ready' | 'leased';
+
+export interface DrawerKey {
+  readonly delivered: DeliveredKey;
+  readonly text: string;
+  readonly origin: KeyOrigin;
+  /** Not offered any more after it. */
+  readonly offerUntilMs: number;
+  readonly expiresAtMs: number;
+  state: DrawerKeyState;
+  /** When an announced key is given up, or a key that was offered. */
+  deadlineMs: number;
+  offers: number;
+  firstOfferedAtMs: number | undefined;
+}
+
+export interface DrawerKeysOptions {
+  readonly clock: Clock;
+  readonly keyTtlMs: number;
+  readonly ttlMarginMs: number;
+  readonly maxOffers: number;
+  readonly offerWindowMs: number;
+  readonly ackTimeoutMs: number;
+  /** A key left other than by use. It's already wiped; `announced`: the peer knows of it. */
+  readonly onDropped: (key: DrawerKey, reason: DropReason, announced: boolean) => void;
+  readonly onRemoved: (key: DrawerKey) => void;
+  /** A released key is ready again. */
+  readonly onReleased: () => void;
+}
+
+export class DrawerKeys {
+  readonly #options: DrawerKeysOptions;
+  readonly #keys = new Map<string, DrawerKey>();
+  /** Ready keys in the order in which they are offered: those offered before come first, their time is short. */
+  readonly #again = new Set<DrawerKey>();
+  readonly #ready = new Set<DrawerKey>();
+  readonly #counts: Record<DrawerKeyState, number> = { drawn: 0, announced: 0, ready: 0, leased: 0 };
+  #cancelSweep: (() => void) | undefined;
+  #sweepAtMs = Number.POSITIVE_INFINITY;
+
+  constructor(options: DrawerKeysOptions) {
+    this.#options = options;
+  }
+
+  count(state: DrawerKeyState): number {
+    return this.#counts[state];
+  }
+
+  get size(): number {
+    return this.#keys.size;
+  }
+
+  has(text: string): boolean {
+    return this.#keys.has(text);
+  }
+
+  get(text: string): DrawerKey | undefined {
+    return this.#keys.get(text);
+  }
+
+  values(): IterableIterator<DrawerKey> {
+    return this.#keys.values();
+  }
+
+  /** Takes ownership of `delivered`. Undefined, and the key wiped, if its reference is held already. */
+  add(delivered: DeliveredKey, origin: KeyOrigin): DrawerKey | undefined {
+    const { clock, keyTtlMs, ttlMarginMs } = this.#options;
+    const text = referenceText(delivered.reference);
+    if (this.#keys.has(text)) {
+      delivered.secret.wipe();
+      return undefined;
+    }
+    const now = clock.now();
+    const expiresAtMs = Math.min(delivered.expiresAtMs ?? Number.POSITIVE_INFINITY, now + keyTtlMs);
+    const key: DrawerKey = {
+      delivered,
+      text,
+      origin,
+      expiresAtMs,
+      offerUntilMs: expiresAtMs - Math.min(ttlMarginMs, Math.max(0, expiresAtMs - now) / 2),
+      state: 'drawn',
+      deadlineMs: Number.POSITIVE_INFINITY,
+      offers: 0,
+      firstOfferedAtMs: undefined,
+    };
+    origin.held++;
+    this.#keys.set(text, key);
+    this.#counts.drawn++;
+    this.#watch(key);
+    return key;
+  }
+
+  markAnnounced(key: DrawerKey): void {
+    // A key that was acknowledged before the channel was lost stays ready.
+    if (key.state !== 'drawn' && key.state !== 'announced') return;
+    this.#setState(key, 'announced');
+    key.deadlineMs = this.#options.clock.now() + this.#options.ackTimeoutMs;
+    this.#watch(key);
+  }
+
+  /** False if the key is unknown, or was acknowledged before. */
+  markReady(text: string): boolean {
+    const key = this.#keys.get(text);
+    if (key === undefined || key.state !== 'announced') return false;
+    this.#setState(key, 'ready');
+    key.deadlineMs = Number.POSITIVE_INFINITY;
+    this.#ready.add(key);
+    return true;
+  }
+
+  /** The next ready key on loan, if any is fit to be offered. */
+  lease(): KeyLease | undefined {
+    const now = this.#options.clock.now();
+    for (const queue of [this.#again, this.#ready]) {
+      for (const key of queue) {
+        if (now >= Math.min(key.offerUntilMs, key.deadlineMs)) {
+          this.drop(key, 'expired');
+          continue;
+        }
+        queue.delete(key);
+        this.#setState(key, 'leased');
+        key.offers++;
+        key.firstOfferedAtMs ??= now;
+        return this.#leaseOf(key);
+      }
+    }
+    return undefined;
+  }
+
+  drop(key: DrawerKey, reason: DropReason): void {
+    const announced = key.state !== 'drawn';
+    if (this.#remove(key)) this.#options.onDropped(key, reason, announced);
+  }
+
+  /** Drops an origin's keys, now or, where one is on loan, when it comes back unused. */
+  withdraw(origin: KeyOrigin, reason: DropReason): void {
+    origin.withdrawn = true;
+    for (const key of [...this.#keys.values()]) {
+      if (key.origin === origin && key.state !== 'leased') this.drop(key, reason);
+    }
+  }
+
+  /** Drops everything, keys on loan included: their leases find them gone. */
+  clear(reason: DropReason): void {
+    for (const key of [...this.#keys.values()]) this.drop(key, reason);
+  }
+
+  /** Stops the timer. */
+  stop(): void {
+    this.#cancelSweep?.();
+    this.#cancelSweep = undefined;
+    this.#sweepAtMs = Number.POSITIVE_INFINITY;
+  }
+
+  #leaseOf(key: DrawerKey): KeyLease {
+    const { reference, metadata, secret } = key.delivered;
+    const offer = key.offers;
+    // A lease speaks for its own offer only, not for a later one of the same key.
+    const current = (): boolean => this.#keys.get(key.text) === key && key.state === 'leased' && key.offers === offer;
+    return {
+      reference,
+      metadata,
+      secret: SecretBytes.copyOf(secret.expose()),
+      expiresAtMs: key.expiresAtMs,
+      commit: () => current() && this.#remove(key),
+      release: () => {
+        if (current()) this.#release(key);
+      },
+      discard: () => {
+        if (current()) this.drop(key, 'discarded');
+      },
+    };
+  }
+
+  #release(key: DrawerKey): void {
+    const { clock, maxOffers, offerWindowMs } = this.#options;
+    const until = (key.firstOfferedAtMs as number) + offerWindowMs;
+    if (key.origin.withdrawn) {
+      this.drop(key, 'discarded');
+      return;
+    }
+    if (key.offers >= maxOffers || clock.now() >= Math.min(until, key.offerUntilMs)) {
+      this.drop(key, 'offered-too-often');
+      return;
+    }
+    this.#setState(key, 'ready');
+    key.deadlineMs = until;
+    this.#again.add(key);
+    this.#watch(key);
+    this.#options.onReleased();
+  }
+
+  #remove(key: DrawerKey): boolean {
+    if (!this.#keys.delete(key.text)) return false;
+    this.#again.delete(key);
+    this.#ready.delete(key);
+    this.#counts[key.state]--;
+    key.origin.held--;
+    key.delivered.secret.wipe();
+    this.#options.onRemoved(key);
+    return true;
+  }
+
+  #setState(key: DrawerKey, state: DrawerKeyState): void {
+    this.#counts[key.state]--;
+    this.#counts[state]++;
+    key.state = state;
+  }
+
+  #endOf(key: DrawerKey): number {
+    // A leased key isn't pulled from under its handshake before it expires.
+    return key.state === 'leased' ? key.expiresAtMs : Math.min(key.offerUntilMs, key.deadlineMs);
+  }
+
+  #watch(key: DrawerKey): void {
+    const at = this.#endOf(key);
+    if (at >= this.#sweepAtMs) return;
+    this.#cancelSweep?.();
+    this.#sweepAtMs = at;
+    this.#cancelSweep = this.#options.clock.schedule(() => this.#sweep(), Math.max(0, at - this.#options.clock.now()));
+  }
+
+  #sweep(): void {
+    this.#cancelSweep = undefined;
+    this.#sweepAtMs = Number.POSITIVE_INFINITY;
+    const now = this.#options.clock.now();
+    for (const key of [...this.#keys.values()]) {
+      if (this.#endOf(key) <= now)
+        this.drop(key, key.state === 'announced' && now < key.offerUntilMs ? 'unacknowledged' : 'expired');
+    }
+    let earliest: DrawerKey | undefined;
+    for (const key of this.#keys.values()) {
+      if (earliest === undefined || this.#endOf(key) < this.#endOf(earliest)) earliest = key;
+    }
+    if (earliest !== undefined) this.#watch(earliest);
+  }
+}

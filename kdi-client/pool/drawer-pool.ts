@@ -1,0 +1,543 @@
+/**
+ * The drawer's side of a peer's keys: draws them ahead of need, has them
+ * announced, lends the acknowledged ones to handshakes, and burns each on its
+ * one way out. The key channel itself is elsewhere; proxy/ joins the two by
+ * `DrawerPoolHooks` and the methods named after what the channel hears.
+ */
+import { bytesEqual, hexOf } from '../../tls-ext/bytes/index.ts';
+import { isKdiError, KdiError, KdiErrorCode, KdiMisuseError } from '../errors.ts';
+import { type DeliveredKey, type DrawStream, type QkdKeyReference, referenceText } from '../key-source.ts';
+import { Backoff } from './backoff.ts';
+import { DrawerKeys, type KeyOrigin } from './drawer-keys.ts';
+import {
+  type DrawerPoolEvent,
+  type DrawerPoolOptions,
+  type DrawerPoolStatus,
+  type DrawerPoolTotals,
+  type KeyLease,
+  type KeyPurpose,
+  NoKeyReason,
+  type TakeResult,
+} from './drawer-pool-types.ts';
+import { TakeQueue } from './take-queue.ts';
+
+/** Quarantined streams in a row after which the KME itself is quarantined. */
+const MISMATCHES_UNTIL_KME_QUARANTINE = 3;
+/** Failures in a row, other than an empty KME, after which a stream is given up for a fresh one. */
+const FAILURES_UNTIL_FRESH_STREAM = 5;
+/** The same for a KME that answers, but knows of no peer or no link. */
+const REFUSALS_UNTIL_FRESH_STREAM = 30;
+
+/** The stream in use. KMEs without streams have one too, with nothing to announce. */
+interface CurrentStream {
+  readonly origin: KeyOrigin;
+  draw: DrawStream | undefined;
+  ksid: Uint8Array | undefined;
+  peerOpened: boolean;
+}
+
+export interface TakeOptions {
+  readonly purpose?: KeyPurpose;
+}
+
+export interface TakeWithinOptions extends TakeOptions {
+  readonly signal?: AbortSignal;
+}
+
+type MutableTotals = { -readonly [K in keyof DrawerPoolTotals]: DrawerPoolTotals[K] };
+
+export class DrawerPool {
+  readonly #options: DrawerPoolOptions;
+  readonly #keys: DrawerKeys;
+  readonly #failureBackoff: Backoff;
+  readonly #emptyBackoff: Backoff;
+  readonly #mismatchBackoff: Backoff;
+  readonly #retired = new Map<KeyOrigin, CurrentStream>();
+  readonly #waiters: TakeQueue;
+  readonly #abort = new AbortController();
+  readonly #totals: MutableTotals = {
+    drawn: 0,
+    acknowledged: 0,
+    offered: 0,
+    committed: 0,
+    dropped: 0,
+    mismatched: 0,
+    drawFailures: 0,
+    refused: 0,
+  };
+  #low: number;
+  #high: number;
+  #reserveFloor: number;
+  #quota: number;
+  #stream: CurrentStream | undefined;
+  #instance: Uint8Array | undefined;
+  #channelUp = false;
+  #peerKmeReachable = true;
+  #filling = false;
+  /** Drawing goes on until the high watermark once it has begun. */
+  #wantsMore = true;
+  #cancelRetry: (() => void) | undefined;
+  #cancelOpenTimeout: (() => void) | undefined;
+  #lastError: KdiError | undefined;
+  #mismatchesInARow = 0;
+  #closed = false;
+
+  constructor(options: DrawerPoolOptions) {
+    this.#options = options;
+    this.#high = options.highWatermark ?? 4;
+    this.#low = options.lowWatermark ?? Math.max(0, this.#high - 1);
+    this.#reserveFloor = options.reserveFloor ?? 0;
+    this.#quota = options.maxOutstanding ?? 4096;
+    this.#expectWatermarks();
+    const { clock, random } = options;
+    this.#waiters = new TakeQueue(clock, (purpose) => this.#lend(purpose));
+    this.#failureBackoff = new Backoff({ firstMs: 500, maxMs: 30_000, random });
+    this.#emptyBackoff = new Backoff({ firstMs: 200, maxMs: 2_000, random });
+    this.#mismatchBackoff = new Backoff({ firstMs: 1_000, maxMs: 60_000, random });
+    this.#keys = new DrawerKeys({
+      clock,
+      keyTtlMs: options.keyTtlMs ?? 3_600_000,
+      ttlMarginMs: options.ttlMarginMs ?? 30_000,
+      maxOffers: options.maxOffers ?? 3,
+      offerWindowMs: options.offerWindowMs ?? 30_000,
+      ackTimeoutMs: options.ackTimeoutMs ?? 60_000,
+      onDropped: (key, reason, announced) => {
+        this.#totals.dropped++;
+        if (announced && this.#channelUp) this.#options.hooks.dropKeys([key.delivered.reference]);
+        this.#emit({ type: 'dropped', reference: key.delivered.reference, reason });
+      },
+      onRemoved: (key) => {
+        this.#retireIfSpent(key.origin);
+        this.#fill();
+      },
+      onReleased: () => this.#waiters.serve(),
+    });
+  }
+
+  // What the key channel hears.
+
+  /**
+   * The channel stands, to this process of the peer, which holds at most
+   * `quota` of our keys. The same instance as before: what is left is announced
+   * again. Another one: it's burnt, and a fresh stream is opened.
+   */
+  channelUp(instance: Uint8Array, quota: number): void {
+    if (this.#closed) return;
+    const sameInstance = this.#instance !== undefined && bytesEqual(this.#instance, instance);
+    this.#quota = Math.min(quota, this.#options.maxOutstanding ?? 4096);
+    this.#peerKmeReachable = true;
+    if (this.#instance !== undefined && !sameInstance) this.#startOver('closed');
+    this.#instance = Uint8Array.from(instance);
+    this.#channelUp = true;
+    if (sameInstance) this.#announceAgain();
+    this.#fill();
+  }
+
+  /** The channel is lost. Acknowledged keys stay good until their TTL; nothing is drawn meanwhile. */
+  channelDown(): void {
+    this.#channelUp = false;
+  }
+
+  /** The peer opened the stream at its KME. */
+  streamOpened(ksid: Uint8Array): void {
+    const stream = this.#streamOf(ksid);
+    if (stream === undefined || stream.peerOpened) return;
+    stream.peerOpened = true;
+    this.#peerKmeReachable = true;
+    this.#streamUsable(stream);
+  }
+
+  /** The peer can't open it yet; it goes on trying and says `streamOpened` later. */
+  streamFailed(ksid: Uint8Array): void {
+    if (this.#streamOf(ksid) !== undefined) this.#peerKmeReachable = false;
+  }
+
+  /** The peer's own word on its KME. */
+  setPeerKmeReachable(reachable: boolean): void {
+    this.#peerKmeReachable = reachable;
+  }
+
+  /** The peer has the same key. False if it isn't one that waits for this. */
+  markReady(reference: QkdKeyReference): boolean {
+    if (!this.#keys.markReady(referenceText(reference))) return false;
+    this.#totals.acknowledged++;
+    this.#peerKmeReachable = true;
+    this.#mismatchesInARow = 0;
+    this.#mismatchBackoff.reset();
+    this.#emit({ type: 'keys-ready', ready: this.#keys.count('ready') });
+    this.#waiters.serve();
+    this.#fill();
+    return true;
+  }
+
+  /** The peer has another key under this reference: what it came with is quarantined. */
+  markMismatch(reference: QkdKeyReference): void {
+    const key = this.#keys.get(referenceText(reference));
+    if (key === undefined || key.origin.withdrawn) return;
+    this.#totals.mismatched++;
+    this.#mismatchesInARow++;
+    const retryInMs = this.#mismatchBackoff.next();
+    this.#emit({
+      type: 'mismatch',
+      kme: key.origin.kme,
+      reference,
+      inARow: this.#mismatchesInARow,
+      kmeQuarantined: this.#kmeQuarantined,
+      retryInMs,
+    });
+    const stream = this.#stream;
+    if (stream !== undefined && stream.origin === key.origin && this.#options.source.needsStream) this.#retireStream();
+    // The pause stands before the keys go: each that goes asks for another.
+    this.#retryIn(retryInMs);
+    this.#keys.withdraw(key.origin, 'mismatch');
+  }
+
+  // What handshakes ask for.
+
+  /** A key now, or why there is none. Does no I/O. */
+  take(options: TakeOptions = {}): TakeResult {
+    const purpose = options.purpose ?? 'handshake';
+    const lease = this.#lend(purpose);
+    if (lease !== undefined) return { ok: true, lease };
+    this.#totals.refused++;
+    return { ok: false, reason: this.#reason(purpose) };
+  }
+
+  /** A key as soon as there is one, first come first served; after `waitMs` without, the reason of that moment. */
+  async takeWithin(waitMs: number, options: TakeWithinOptions = {}): Promise<TakeResult> {
+    const purpose = options.purpose ?? 'handshake';
+    if (this.#waiters.size === 0 || waitMs <= 0 || this.#closed) {
+      const result = this.take(options);
+      if (result.ok || waitMs <= 0 || this.#closed) return result;
+    }
+    const lease = await this.#waiters.wait(purpose, waitMs, options.signal);
+    return lease === undefined ? this.take(options) : { ok: true, lease };
+  }
+
+  // Settings and status.
+
+  /** New depth; keys above the high watermark stay until they're used or expire. */
+  setWatermarks(low: number, high: number): void {
+    this.#low = low;
+    this.#high = high;
+    this.#expectWatermarks();
+    this.#fill();
+  }
+
+  setReserveFloor(keys: number): void {
+    this.#reserveFloor = keys;
+    this.#waiters.serve();
+  }
+
+  status(): DrawerPoolStatus {
+    const reason = this.#keys.count('ready') > this.#reserveFloor ? undefined : this.#reason('handshake');
+    return {
+      peerSaeId: this.#options.peerSaeId,
+      kme: this.#options.source.kme,
+      api: this.#options.source.api,
+      channelUp: this.#channelUp,
+      streamOpen: this.#usable(),
+      lowWatermark: this.#low,
+      highWatermark: this.#high,
+      reserveFloor: this.#reserveFloor,
+      drawn: this.#keys.count('drawn'),
+      announced: this.#keys.count('announced'),
+      ready: this.#keys.count('ready'),
+      leased: this.#keys.count('leased'),
+      waiters: this.#waiters.size,
+      mismatchesInARow: this.#mismatchesInARow,
+      kmeQuarantined: this.#kmeQuarantined,
+      ...(reason === undefined ? {} : { reason }),
+      ...(this.#lastError === undefined ? {} : { lastErrorCode: this.#lastError.code }),
+      totals: { ...this.#totals },
+    };
+  }
+
+  /** Wipes every key, tells the peer, closes the streams, and answers all who wait. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#abort.abort();
+    this.#cancelRetry?.();
+    this.#cancelOpenTimeout?.();
+    this.#keys.clear('closed');
+    this.#keys.stop();
+    this.#waiters.close();
+    const streams = [...this.#retired.values(), ...(this.#stream === undefined ? [] : [this.#stream])];
+    this.#stream = undefined;
+    this.#retired.clear();
+    this.#channelUp = false;
+    await Promise.all(streams.map((stream) => stream.draw?.close()));
+  }
+
+  // Filling.
+
+  get #kmeQuarantined(): boolean {
+    return this.#mismatchesInARow >= MISMATCHES_UNTIL_KME_QUARANTINE;
+  }
+
+  /** Keys ahead of need. */
+  #ahead(): number {
+    return this.#keys.size - this.#keys.count('leased');
+  }
+
+  #mayDraw(): boolean {
+    const ahead = this.#ahead();
+    // After a mismatch: one probe at a time, whose answer is awaited.
+    if (this.#mismatchesInARow > 0 && this.#keys.count('drawn') + this.#keys.count('announced') > 0) return false;
+    if (ahead >= this.#high) this.#wantsMore = false;
+    else if (ahead <= this.#low) this.#wantsMore = true;
+    return this.#wantsMore && this.#keys.size < this.#quota;
+  }
+
+  /** Starts whatever is missing: a stream, a draw. Called after every change; does nothing while a pause runs. */
+  #fill(): void {
+    if (this.#closed || !this.#channelUp || this.#filling || this.#cancelRetry !== undefined || !this.#mayDraw())
+      return;
+    const stream = this.#stream;
+    if (stream === undefined) void this.#run((signal) => this.#openStream(signal));
+    else if (stream.draw?.ended) this.#retireAndRefill();
+    else if (this.#usable()) void this.#run((signal) => this.#drawFrom(stream, signal));
+  }
+
+  async #run(step: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    this.#filling = true;
+    try {
+      await step(this.#abort.signal);
+    } catch (error) {
+      this.#failed(error);
+    } finally {
+      this.#filling = false;
+    }
+    this.#fill();
+  }
+
+  async #openStream(signal: AbortSignal): Promise<void> {
+    const { source, peerSaeId, hooks } = this.#options;
+    const origin: KeyOrigin = { kme: source.kme, held: 0, withdrawn: false };
+    const stream: CurrentStream = { origin, draw: undefined, ksid: undefined, peerOpened: !source.needsStream };
+    this.#stream = stream;
+    try {
+      stream.draw = await source.openDraw(peerSaeId, {
+        signal,
+        onAnnouncement: (announcement) => {
+          stream.ksid = announcement.ksid;
+          if (this.#channelUp && this.#stream === stream) hooks.announceStream(announcement);
+        },
+      });
+    } catch (error) {
+      if (this.#stream === stream) this.#stream = undefined;
+      if (stream.ksid !== undefined && this.#channelUp) hooks.closeStream(stream.ksid);
+      throw error;
+    }
+    if (this.#stream !== stream) {
+      // Given up while it was being opened.
+      await stream.draw.close();
+      return;
+    }
+    if (!stream.peerOpened) this.#awaitPeer(stream);
+    this.#streamUsable(stream);
+  }
+
+  #awaitPeer(stream: CurrentStream): void {
+    this.#cancelOpenTimeout?.();
+    this.#cancelOpenTimeout = this.#options.clock.schedule(() => {
+      this.#cancelOpenTimeout = undefined;
+      if (this.#stream === stream && !stream.peerOpened) this.#retireAndRefill();
+    }, this.#options.streamOpenTimeoutMs ?? 60_000);
+  }
+
+  #streamUsable(stream: CurrentStream): void {
+    if (stream.draw === undefined || !stream.peerOpened) return;
+    this.#cancelOpenTimeout?.();
+    this.#cancelOpenTimeout = undefined;
+    const ksid = stream.ksid === undefined ? {} : { ksid: stream.ksid };
+    this.#emit({ type: 'stream-opened', kme: stream.origin.kme, ...ksid });
+    this.#fill();
+  }
+
+  async #drawFrom(stream: CurrentStream, signal: AbortSignal): Promise<void> {
+    const draw = stream.draw as DrawStream;
+    const missing = this.#mismatchesInARow > 0 ? 1 : this.#high - this.#ahead();
+    const wanted = Math.max(1, Math.min(missing, this.#quota - this.#keys.size));
+    const delivered = await draw.draw(wanted, { signal });
+    if (delivered.length === 0)
+      throw new KdiError(KdiErrorCode.insufficientKey, `KME ${stream.origin.kme} gave no key`);
+    this.#failureBackoff.reset();
+    this.#emptyBackoff.reset();
+    this.#lastError = undefined;
+    this.#totals.drawn += delivered.length;
+    if (this.#closed || stream.origin.withdrawn || this.#stream !== stream) {
+      for (const key of delivered) key.secret.wipe();
+      return;
+    }
+    this.#admit(stream, delivered);
+  }
+
+  #admit(stream: CurrentStream, delivered: readonly DeliveredKey[]): void {
+    // A mismatch condemns a 004 stream, but only the batch where there are no streams.
+    const origin: KeyOrigin = this.#options.source.needsStream
+      ? stream.origin
+      : { kme: delivered[0]?.metadata.kme ?? stream.origin.kme, held: 0, withdrawn: false };
+    let duplicate: QkdKeyReference | undefined;
+    for (const key of delivered) {
+      if (this.#keys.size >= this.#quota) key.secret.wipe();
+      else if (this.#keys.add(key, origin) === undefined) duplicate = key.reference;
+    }
+    if (this.#channelUp) this.#announceDrawn();
+    if (duplicate !== undefined) {
+      throw new KdiError(KdiErrorCode.duplicateKey, `KME ${origin.kme} gave ${referenceText(duplicate)} twice`);
+    }
+  }
+
+  #announceDrawn(): void {
+    const drawn = [...this.#keys.values()].filter((key) => key.state === 'drawn');
+    if (drawn.length === 0) return;
+    for (const key of drawn) this.#keys.markAnnounced(key);
+    this.#options.hooks.announceKeys(drawn.map(({ delivered }) => delivered));
+  }
+
+  /** After a reconnect to the same process: stream first, then the keys that are left. */
+  #announceAgain(): void {
+    const { hooks } = this.#options;
+    const stream = this.#stream;
+    const announcement = stream?.draw?.announcement;
+    if (stream !== undefined && announcement !== undefined) {
+      stream.peerOpened = false;
+      this.#awaitPeer(stream);
+      hooks.announceStream(announcement);
+    }
+    const left = [...this.#keys.values()].filter((key) => key.state !== 'leased');
+    for (const key of left) this.#keys.markAnnounced(key);
+    if (left.length > 0) hooks.announceKeys(left.map(({ delivered }) => delivered));
+  }
+
+  // Failing.
+
+  #failed(thrown: unknown): void {
+    if (this.#closed) return;
+    const error = isKdiError(thrown)
+      ? thrown
+      : new KdiError(KdiErrorCode.internal, 'unexpected failure while drawing a key', { cause: thrown });
+    this.#totals.drawFailures++;
+    this.#lastError = error;
+    const backoff = isEmptiness(error) ? this.#emptyBackoff : this.#failureBackoff;
+    const retryInMs = backoff.next();
+    this.#emit({ type: 'failure', kme: this.#options.source.kme, error, retryInMs });
+    if (this.#stream?.draw?.ended || this.#streamIsDoubtful(error)) this.#retireStream();
+    this.#retryIn(retryInMs);
+  }
+
+  #streamIsDoubtful(error: KdiError): boolean {
+    // A KME that merely has no key keeps its streams; one that denies the connection may have lost them.
+    return (
+      this.#failureBackoff.failures >= FAILURES_UNTIL_FRESH_STREAM ||
+      (error.code !== KdiErrorCode.insufficientKey &&
+        error.code !== KdiErrorCode.kmeTimeout &&
+        this.#emptyBackoff.failures >= REFUSALS_UNTIL_FRESH_STREAM)
+    );
+  }
+
+  #retryIn(delayMs: number): void {
+    if (this.#closed) return;
+    this.#cancelRetry?.();
+    this.#cancelRetry = this.#options.clock.schedule(() => {
+      this.#cancelRetry = undefined;
+      this.#fill();
+    }, delayMs);
+  }
+
+  #retireAndRefill(): void {
+    this.#retireStream();
+    this.#fill();
+  }
+
+  /** No more draws from the current stream; it's closed once its last key is gone. */
+  #retireStream(): void {
+    const stream = this.#stream;
+    if (stream === undefined) return;
+    this.#stream = undefined;
+    this.#cancelOpenTimeout?.();
+    this.#cancelOpenTimeout = undefined;
+    const ksid = stream.ksid === undefined ? {} : { ksid: stream.ksid };
+    this.#emit({ type: 'stream-ended', kme: stream.origin.kme, ...ksid });
+    this.#retired.set(stream.origin, stream);
+    this.#retireIfSpent(stream.origin);
+  }
+
+  #retireIfSpent(origin: KeyOrigin): void {
+    const stream = this.#retired.get(origin);
+    if (stream === undefined || origin.held > 0) return;
+    this.#retired.delete(origin);
+    if (stream.ksid !== undefined && this.#channelUp) this.#options.hooks.closeStream(stream.ksid);
+    void stream.draw?.close();
+  }
+
+  /** The peer's process is another one: nothing that the old one knew is of use. */
+  #startOver(reason: 'closed'): void {
+    this.#channelUp = false;
+    this.#retireStream();
+    const origins = new Set([...this.#keys.values()].map(({ origin }) => origin));
+    for (const origin of origins) this.#keys.withdraw(origin, reason);
+  }
+
+  // Answering.
+
+  #usable(): boolean {
+    const stream = this.#stream;
+    return stream?.draw !== undefined && stream.peerOpened && !stream.draw.ended;
+  }
+
+  #lend(purpose: KeyPurpose): KeyLease | undefined {
+    if (this.#closed || (purpose === 'handshake' && this.#atFloor())) return undefined;
+    const lease = this.#keys.lease();
+    if (lease === undefined) return undefined;
+    this.#totals.offered++;
+    this.#fill();
+    const commit = (): boolean => {
+      const first = lease.commit();
+      if (first) this.#totals.committed++;
+      return first;
+    };
+    return { ...lease, commit };
+  }
+
+  #atFloor(): boolean {
+    return this.#reserveFloor > 0 && this.#keys.count('ready') <= this.#reserveFloor;
+  }
+
+  #reason(purpose: KeyPurpose): NoKeyReason {
+    if (purpose === 'handshake' && this.#keys.count('ready') > 0 && this.#atFloor()) return NoKeyReason.budget;
+    if (this.#mismatchesInARow > 0) return NoKeyReason.keyMismatch;
+    if (!this.#channelUp) return NoKeyReason.channelDown;
+    if (this.#lastError !== undefined) {
+      return isEmptiness(this.#lastError) ? NoKeyReason.poolEmpty : NoKeyReason.kmeUnreachable;
+    }
+    if (!this.#peerKmeReachable) return NoKeyReason.peerKmeUnreachable;
+    return this.#usable() ? NoKeyReason.poolEmpty : NoKeyReason.streamOpening;
+  }
+
+  #streamOf(ksid: Uint8Array): CurrentStream | undefined {
+    const stream = this.#stream;
+    return stream?.ksid !== undefined && hexOf(stream.ksid) === hexOf(ksid) ? stream : undefined;
+  }
+
+  #expectWatermarks(): void {
+    const valid = [this.#low, this.#high].every(Number.isInteger) && this.#low >= 0 && this.#low < this.#high;
+    if (!valid) throw new KdiMisuseError(`watermarks ${this.#low} and ${this.#high}: 0 ≤ low < high is needed`);
+  }
+
+  #emit(event: DrawerPoolEvent): void {
+    this.#options.hooks.onEvent?.(event);
+  }
+}
+
+/** The KME works, but has no key just now. */
+function isEmptiness(error: KdiError): boolean {
+  return (
+    error.code === KdiErrorCode.insufficientKey ||
+    error.code === KdiErrorCode.kmeTimeout ||
+    error.code === KdiErrorCode.noQkdConnection ||
+    error.code === KdiErrorCode.peerNotConnected
+  );
+}
