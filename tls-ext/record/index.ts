@@ -1,0 +1,20 @@
+export { createBufferPool, defaultBufferPool } from './buffer-pool.ts';
+export {
+  BULK_BUFFER_BYTES,
+  ContentType,
+  LEGACY_CLIENT_HELLO_VERSION,
+  LEGACY_RECORD_VERSION,
+  MAX_CIPHERTEXT_BYTES,
+  MAX_INNER_PLAINTEXT_BYTES,
+  MAX_PLAINTEXT_BYTES,
+  MAX_RECORD_SIZE_LIMIT_BYTES,
+  MIN_RECORD_SIZE_LIMIT_BYTES,
+  RECORD_HEADER_BYTES,
+} from './record-format.ts';
+export {
+  MAX_EMPTY_RECORDS_IN_A_ROW,
+  type OpenedRecord,
+  RecordReader,
+  type RecordReaderOptions,
+} from './record-reader.ts';
+export { RecordWriter, type RecordWriterOptions, type WriteChunk } from './record-writer.ts';
