@@ -5,13 +5,11 @@
  * four bytes, and a forgery would cost 2^32 attempts instead of 2^128.
  */
 import {
-  type CipherChaCha20Poly1305,
   type CipherGCM,
   type CipherGCMTypes,
   createCipheriv,
   createDecipheriv,
   createSecretKey,
-  type DecipherChaCha20Poly1305,
   type DecipherGCM,
   type KeyObject,
 } from 'node:crypto';
@@ -30,20 +28,12 @@ export function aeadKey(aead: AeadAlgorithm, key: SecretBytes): KeyObject {
 }
 
 /** A cipher for one message. `nonce` is read at once and may be changed afterwards. */
-export function createAeadCipher(
-  aead: AeadAlgorithm,
-  key: KeyObject,
-  nonce: Uint8Array,
-): CipherGCM | CipherChaCha20Poly1305 {
-  // One overload of node's types for both AEADs, whose calls are the same.
+export function createAeadCipher(aead: AeadAlgorithm, key: KeyObject, nonce: Uint8Array): CipherGCM {
+  // GCM's types for both AEADs: their calls are the same, but for an option that node ignores here.
   return createCipheriv(aead.nodeName as CipherGCMTypes, key, nonce, options);
 }
 
 /** A decipher for one message. Nothing it returns may be used before `final()` has passed. */
-export function createAeadDecipher(
-  aead: AeadAlgorithm,
-  key: KeyObject,
-  nonce: Uint8Array,
-): DecipherGCM | DecipherChaCha20Poly1305 {
+export function createAeadDecipher(aead: AeadAlgorithm, key: KeyObject, nonce: Uint8Array): DecipherGCM {
   return createDecipheriv(aead.nodeName as CipherGCMTypes, key, nonce, options);
 }
