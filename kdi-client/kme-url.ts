@@ -43,7 +43,7 @@ export function parseKmeUrl(text: string): KmeAddress {
     url = new URL(text);
   } catch (cause) {
     throw urlError(
-      /:\d+/.test(text) && !/:\d{1,5}(?:$|[/?#])/.test(text.replace(/\[.*\]/, ''))
+      hasBadPort(text)
         ? `the port of KME URL '${shown(text)}' is not a number of 1 to 65535`
         : `'${shown(text)}' is not a KME URL; write ${FORMS}`,
       cause,
@@ -112,6 +112,11 @@ function dialectOf(url: URL, api: KdiApi): Etsi004Dialect | undefined {
     throw urlError(`unknown 004 dialect '${dialects.join(',')}'; write ?dialect=etsi or ?dialect=qubip`);
   }
   return dialect;
+}
+
+function hasBadPort(text: string): boolean {
+  const port = /^[a-z0-9-]+:\/\/(?:\[[^\]]*\]|[^/:?#]*):([^/?#]*)/i.exec(text)?.[1];
+  return port !== undefined && !(/^\d*$/.test(port) && Number(port) <= 65_535);
 }
 
 /** A URL as it may stand in a message: without what could be a password. */

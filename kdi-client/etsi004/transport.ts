@@ -106,6 +106,7 @@ export class Etsi004Transport {
       const splitter = new Etsi004Splitter('responses', maxReplyBytes);
       let phase: 'connecting' | 'handshake' | 'replying' = 'connecting';
       let settled = false;
+      let replied = false;
       let cancelDeadline: Cancel = clock.schedule(
         () => fail(this.#timeoutError(phase === 'connecting' ? 'to accept the connection' : 'in the TLS handshake')),
         connectTimeoutMs,
@@ -142,6 +143,7 @@ export class Etsi004Transport {
       });
       socket.on('data', (chunk: Buffer) => {
         if (settled) return;
+        replied = true;
         try {
           const [frame] = splitter.push(chunk);
           if (frame !== undefined && settle()) resolve(frame);
@@ -156,14 +158,7 @@ export class Etsi004Transport {
         this.#session = undefined;
         fail(connectionError(error, this.kme, phase));
       });
-      socket.once('close', () =>
-        fail(
-          new KdiError(
-            KdiErrorCode.closed,
-            `KME ${this.kme} closed the connection ${phase === 'replying' ? 'before its reply was complete' : 'before it stood'}`,
-          ),
-        ),
-      );
+      socket.once('close', () => fail(this.#closedEarlyError(phase, replied)));
     });
   }
 
@@ -187,6 +182,17 @@ export class Etsi004Transport {
       KdiErrorCode.malformed,
       `KME ${this.kme} sent what is no 004 reply of dialect ${this.dialect}: ${error instanceof Error ? error.message : String(error)}`,
       { cause: error },
+    );
+  }
+
+  #closedEarlyError(phase: 'connecting' | 'handshake' | 'replying', replied: boolean): KdiError {
+    if (phase !== 'replying')
+      return new KdiError(KdiErrorCode.closed, `KME ${this.kme} closed the connection before it stood`);
+    // In TLS 1.3 a server judges our certificate after our side of the handshake is done.
+    const hint = replied || this.#options.tls === undefined ? '' : ' without a word; does it admit our certificate?';
+    return new KdiError(
+      KdiErrorCode.closed,
+      `KME ${this.kme} closed the connection before its reply was complete${hint}`,
     );
   }
 
