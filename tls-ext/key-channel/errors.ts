@@ -10,13 +10,11 @@ export const KeyChannelErrorCode = {
   unexpectedMessage: 'ERR_KEYCHANNEL_UNEXPECTED_MESSAGE',
   /** A reference names another drawer than the authenticated peer. */
   wrongDrawer: 'ERR_KEYCHANNEL_WRONG_DRAWER',
-  /** Keys were announced on a key stream that was never opened on this channel. */
-  unknownStream: 'ERR_KEYCHANNEL_UNKNOWN_STREAM',
   /** One reference was announced twice on one connection, or twice in one message. */
   duplicateReference: 'ERR_KEYCHANNEL_DUPLICATE_REFERENCE',
-  /** A result for a batch that was never announced. */
+  /** A batch out of order, or a result for a key that was never announced. */
   unknownBatch: 'ERR_KEYCHANNEL_UNKNOWN_BATCH',
-  /** More connections, drawer instances or key streams than a peer may have. */
+  /** More connections or drawer instances than a peer may have. */
   limit: 'ERR_KEYCHANNEL_LIMIT',
   /** Both ends have one instance: a process reached itself. */
   selfConnection: 'ERR_KEYCHANNEL_SELF_CONNECTION',

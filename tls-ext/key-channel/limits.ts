@@ -10,7 +10,7 @@ export const KSID_BYTES = 16;
 export const CHECK_BYTES = 16;
 
 /** Longest body of a message. The largest legal one, `keys` with 128 references of the longest kind, stays below. */
-export const MAX_MESSAGE_BYTES = 0x1_0000;
+export const MAX_MESSAGE_BYTES = 0x1_4000;
 /** Most keys in one `keys` message: 4 KiB of key as 32-byte keys. */
 export const MAX_KEYS_PER_BATCH = 128;
 /** Most references in one `dropped` message. */
@@ -32,7 +32,7 @@ export const DEFAULT_KEY_TTL_SECONDS = 3_600;
 
 /** Most key streams of one drawer instance that are open or opening. */
 export const MAX_STREAMS_PER_INSTANCE = 8;
-/** Ended streams remembered, for messages that were under way when they ended. */
+/** Ended streams remembered per drawer instance, so that none is opened again. */
 export const MAX_ENDED_STREAMS = 64;
 /** Drawer instances of one peer SAE whose keys are kept: running replicas, and processes that restarted. */
 export const MAX_DRAWER_INSTANCES = 8;

@@ -126,8 +126,8 @@ export interface AnnouncedKey {
 
 /** Both KMEs that disagree about a key: for the operators of both sides. */
 export interface MismatchReport {
-  /** The key whose check values differ. */
-  readonly reference: QkdKeyReference;
+  /** The key whose check values differ; absent at the answerer where the drawer found out and closed the stream. */
+  readonly reference?: QkdKeyReference;
   /** Its stream (004); absent for 014 and SKIP, where the batch is under quarantine. */
   readonly ksid?: Uint8Array;
   readonly ownKme: string;
@@ -249,9 +249,15 @@ export interface DrawerApi {
   endStream(ksid: Uint8Array): DrawerEvent[];
   /** The KME lost it: drops what the answerer has not fetched and closes it now. */
   abandonStream(ksid: Uint8Array): DrawerEvent[];
-  /** How many keys may be announced now: quota, batch limit, quarantine. */
+  /** How many keys may be announced now: quota, batch limit, quarantine. Wipe what was drawn beyond it. */
   announceRoom(): number;
-  /** Announces one batch: keys of one opened stream (one chunk), or of 014 or SKIP. */
+  /**
+   * Announces one batch in the order in which it was drawn: keys of one opened
+   * stream (one chunk), or of 014 or SKIP. Without a connection it is kept for
+   * the next one. Keys of a stream that has ended are withdrawn at once.
+   * Throws `KeyChannelMisuseError` on more keys than `announceRoom`, on a
+   * stream that the answerer has not opened, and on a reference that is out.
+   */
   announce(keys: readonly AnnouncedKey[], ttlMs: number, nowMs: number): DrawerEvent[];
   /** A handshake or rekey was completed with it. */
   keyUsed(reference: QkdKeyReference): DrawerEvent[];

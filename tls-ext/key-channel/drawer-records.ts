@@ -1,0 +1,54 @@
+/** What the drawer remembers, and what it takes for one batch. */
+import { hexOf } from '../bytes/index.ts';
+import type { QkdKeyReference } from '../engine-types.ts';
+import type { CheckValues } from './check-value.ts';
+import { KeyChannelMisuseError } from './errors.ts';
+import { referenceId } from './reference-id.ts';
+import type { AnnouncedKey, KeyStreamQos } from './types.ts';
+
+/** A key from its announcement until it is used, dropped or withdrawn. */
+export interface Key {
+  readonly reference: QkdKeyReference;
+  readonly id: string;
+  readonly group: Group;
+  readonly checks: CheckValues;
+  readonly ttlEndsAtMs: number;
+  /** Whether the present answerer instance may know of it. */
+  sent: boolean;
+  acked: boolean;
+  ended: boolean;
+}
+
+/** Keys that share a fate when one of them does not match: a stream's (004) or a batch's (014, SKIP). */
+export interface Group {
+  readonly ksid?: Uint8Array;
+  readonly keys: Set<Key>;
+}
+
+export interface Stream extends Group {
+  readonly ksid: Uint8Array;
+  readonly qos: KeyStreamQos;
+  state: 'opening' | 'open' | 'ending';
+  /** Whether the present answerer instance may know of it. */
+  sent: boolean;
+}
+
+/** Throws `KeyChannelMisuseError` unless these are different keys of ours, all of `stream` (004) or all of none (014, SKIP). */
+export function expectOneBatch(keys: readonly AnnouncedKey[], ownSae: string, stream: Stream | undefined): void {
+  if (stream !== undefined && stream.state !== 'open') {
+    throw new KeyChannelMisuseError(`keys announced on a stream that is ${stream.state}`);
+  }
+  const ksid = stream === undefined ? undefined : hexOf(stream.ksid);
+  for (const { reference } of keys) {
+    if (reference.drawer !== ownSae) throw new KeyChannelMisuseError('we are not the drawer of this key');
+    if (ksidOf(reference) !== ksid) throw new KeyChannelMisuseError('a batch is of one stream');
+  }
+  if (new Set(keys.map(({ reference }) => referenceId(reference))).size !== keys.length) {
+    throw new KeyChannelMisuseError('a key stands once in a batch');
+  }
+}
+
+/** The stream of a 004 key, in hex. */
+export function ksidOf(reference: QkdKeyReference): string | undefined {
+  return reference.api === 'etsi004' ? hexOf(reference.ksid) : undefined;
+}

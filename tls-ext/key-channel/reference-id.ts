@@ -1,0 +1,8 @@
+import { hexOf } from '../bytes/index.ts';
+import type { QkdKeyReference } from '../engine-types.ts';
+import { encodeQkdKeyReference } from '../messages/key-reference.ts';
+
+/** A string that is equal exactly for equal references: its wire form in hex, for use as a key of a map. */
+export function referenceId(reference: QkdKeyReference): string {
+  return hexOf(encodeQkdKeyReference(reference));
+}
