@@ -53,6 +53,8 @@ export type LogEvent =
   /** A connection that was closed before anything was read from it, or a failed accept. */
   | {
       readonly event: 'not-accepted';
+      /** Lines like this one that were held back before it. */
+      readonly suppressed?: number;
       readonly service: string;
       readonly clientAddress?: string;
       readonly code: string;

@@ -25,7 +25,8 @@ export type ChunkHandler = (storage: Uint8Array, length: number) => boolean;
 export interface AcceptedSocket {
   readonly remoteAddress: string;
   take(buffer: SharedReadBuffer, onChunk: ChunkHandler): Socket;
-  destroy(): void;
+  /** Closes it; with a reset where there is such a thing, so that nobody takes it for an answer. */
+  reset(): void;
 }
 
 /** Node's own handle of a socket. Not in its types: the design reads through `onread`, which a `Server` can't be told. */
@@ -51,8 +52,8 @@ export function acceptedSocket(husk: Socket): AcceptedSocket {
       socket.setNoDelay(true);
       return socket;
     },
-    destroy() {
-      husk.destroy();
+    reset() {
+      resetSocket(husk);
     },
   };
 }

@@ -165,6 +165,11 @@ export class TlsConnection {
     this.#socket.setTimeout(timeoutMs);
   }
 
+  /** Lets the kernel find out about a peer that vanished. */
+  keepAlive(afterMs: number): void {
+    this.#socket.setKeepAlive(true, afterMs);
+  }
+
   /** Half-close: close_notify; receiving goes on. */
   closeWrite(): void {
     if (!this.#canSend()) return;

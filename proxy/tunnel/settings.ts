@@ -6,7 +6,6 @@ import type { FallbackReason, PolicySettings } from '../policy.ts';
 import type {
   BufferPool,
   EngineIdentity,
-  HandshakeSummary,
   NoOfferReason,
   PskDecision,
   QkdKeyReference,
@@ -14,6 +13,9 @@ import type {
 } from '../../tls-ext/index.ts';
 import type { PeerRules } from '../verdict.ts';
 import type { PskRequired } from '../data-path/tls-connection.ts';
+
+/** ALPN protocol ID of the key channel: on the port of every server service, never forwarded. */
+export const KEY_CHANNEL_ALPN = 'qstunnel-key/1';
 
 /** Bounds on what peers can make a service hold. */
 export interface TunnelLimits {
@@ -68,8 +70,8 @@ export interface KeyLease {
   readonly keyId: string;
   /** The handshake is complete and used it. */
   commit(): void;
-  /** It was not used up: it may be offered again. */
-  release(): void;
+  /** It was not used: after an unfinished handshake it may be offered again; one that the peer does not have is burnt. */
+  release(why: 'unfinished' | 'unavailable'): void;
 }
 
 export type KeyOffer = { readonly lease: KeyLease } | { readonly reason: NoOfferReason };
@@ -78,13 +80,13 @@ export type KeyOffer = { readonly lease: KeyLease } | { readonly reason: NoOffer
 export interface ClientKeys {
   /** A key if there is one now; never waits. */
   take(): KeyOffer;
-  /** A key as soon as there is one, or the reason why there was none within the time. Waits also while `take` could answer. */
+  /** A key as soon as there is one, or the reason why there was none within the time. */
   takeWithin(timeoutMs: number, signal: AbortSignal): Promise<KeyOffer>;
 }
 
 /** Where a server tunnel gets its keys. Answers at once: no handshake waits for a key manager. */
 export interface ServerKeys {
-  lookUp(event: PskRequired): ServerKeyAnswer;
+  lookUp(event: PskRequired, remoteAddress: string): ServerKeyAnswer;
 }
 
 export type ServerKeyAnswer =
@@ -99,8 +101,8 @@ export type ServerKeyAnswer =
 
 /** Takes over connections of the key channel. */
 export interface KeyChannelAcceptor {
-  /** `peerSae` was authenticated. Set a data handler before returning; `ended` is called when it is over. */
-  accept(connection: TlsConnection, peerSae: string, summary: HandshakeSummary): { ended(failure?: Error): void };
+  /** `peerSae` was authenticated. Sets a data handler before it returns; `ended` is called when it is over. */
+  accept(connection: TlsConnection, peerSae: string): { ended(): void };
 }
 
 /** A running service. */

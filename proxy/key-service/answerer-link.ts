@@ -1,0 +1,166 @@
+/**
+ * The answerer's side of the key channels of one peer: joins the state
+ * machine, the peer's connections, and whatever fetches keys from our key
+ * manager. That one is seen through a port.
+ */
+import {
+  type AnswererApi,
+  type AnswererEvent,
+  type ConnectionId,
+  type KeyChannelState,
+  type KeyStreamQos,
+  type MismatchReport,
+  type QkdKeyReference,
+  type SecretBytes,
+  type ServiceRequirement,
+  type StreamFailure,
+} from '../../tls-ext/index.ts';
+import type { TlsConnection } from '../data-path/index.ts';
+import { EventQueue } from './event-queue.ts';
+
+/** What the link tells the fetcher of keys. */
+export interface KeyFetcherPort {
+  announceStream(ksid: Uint8Array, qos: KeyStreamQos): void;
+  closeStream(ksid: Uint8Array): void;
+  announceKeys(references: readonly QkdKeyReference[]): void;
+  dropKeys(references: readonly QkdKeyReference[]): void;
+}
+
+export interface AnswererLinkOptions {
+  readonly machine: AnswererApi;
+  readonly nowMs: () => number;
+  readonly services: readonly ServiceRequirement[];
+  readonly onMismatch: (report: MismatchReport) => void;
+  readonly onPeerState: (state: KeyChannelState) => void;
+  /** Keys came in or went. */
+  readonly onKeys: () => void;
+}
+
+const TICK_MS = 1_000;
+
+export class AnswererLink {
+  readonly #options: AnswererLinkOptions;
+  readonly #queue: EventQueue<AnswererEvent>;
+  readonly #connections = new Map<ConnectionId, TlsConnection>();
+  #connectionsSoFar = 0;
+  #fetcher: KeyFetcherPort | undefined;
+  #ticker: NodeJS.Timeout | undefined;
+
+  constructor(options: AnswererLinkOptions) {
+    this.#options = options;
+    this.#queue = new EventQueue((event) => this.#handle(event));
+  }
+
+  /** The fetcher needs the link's methods to be made, so it comes second. */
+  attachFetcher(fetcher: KeyFetcherPort): void {
+    this.#fetcher = fetcher;
+    this.#ticker = setInterval(() => this.#queue.push(this.#options.machine.tick(this.#options.nowMs())), TICK_MS);
+    this.#ticker.unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#ticker);
+    for (const connection of this.#connections.values()) connection.close();
+  }
+
+  /** Takes over a connection of the peer; returns what must hear of its end. */
+  accept(connection: TlsConnection): { ended(): void } {
+    const id = ++this.#connectionsSoFar;
+    const { machine, nowMs, services } = this.#options;
+    this.#connections.set(id, connection);
+    connection.setDataHandler({
+      plaintext: (bytes, release) => {
+        this.#queue.push(machine.receive(id, bytes, nowMs()));
+        release?.();
+      },
+      readEnded: () => connection.close(),
+      relieved: () => {},
+      idle: () => {},
+    });
+    this.#queue.push(machine.connected(id, services, nowMs()));
+    return {
+      ended: () => {
+        this.#connections.delete(id);
+        machine.disconnected(id, nowMs());
+      },
+    };
+  }
+
+  setState(state: KeyChannelState): void {
+    this.#queue.push(this.#options.machine.setState(state));
+  }
+
+  // What the fetcher says.
+
+  streamOpened(ksid: Uint8Array, keyChunkSizeBytes: number): void {
+    this.#queue.push(this.#options.machine.streamOpened(ksid, keyChunkSizeBytes));
+  }
+
+  streamFailed(ksid: Uint8Array, reason: StreamFailure): void {
+    this.#queue.push(this.#options.machine.streamFailed(ksid, reason, true));
+  }
+
+  /** `secret` is borrowed. False: the check values differ. */
+  keyFetched(reference: QkdKeyReference, secret: SecretBytes): boolean {
+    const events = this.#options.machine.provideKey(reference, secret.clone());
+    let accepted = false;
+    for (const event of events) {
+      if (event.type !== 'key-accepted') continue;
+      // The store has its own copy of the key.
+      event.secret.wipe();
+      accepted = true;
+    }
+    this.#queue.push(events);
+    return accepted;
+  }
+
+  keyPending(reference: QkdKeyReference): void {
+    this.#queue.push(this.#options.machine.reportPending(reference));
+  }
+
+  keyNotFound(reference: QkdKeyReference): void {
+    this.#queue.push(this.#options.machine.reportNotFound(reference));
+  }
+
+  /** A handshake burnt it. */
+  keyBurnt(reference: QkdKeyReference): void {
+    this.#options.machine.keyEnded(reference);
+    this.#options.onKeys();
+  }
+
+  #handle(event: AnswererEvent): void {
+    const fetcher = this.#fetcher as KeyFetcherPort;
+    switch (event.type) {
+      case 'write':
+        this.#connections.get(event.connection)?.send(event.bytes);
+        return;
+      case 'ready':
+        return;
+      case 'peer-state':
+        this.#options.onPeerState(event.state);
+        return;
+      case 'stream-requested':
+        fetcher.announceStream(event.ksid, event.qos);
+        return;
+      case 'stream-ended':
+        fetcher.closeStream(event.ksid);
+        return;
+      case 'keys-announced':
+        fetcher.announceKeys(event.references);
+        return;
+      case 'key-accepted':
+        this.#options.onKeys();
+        return;
+      case 'key-withdrawn':
+        fetcher.dropKeys([event.reference]);
+        this.#options.onKeys();
+        return;
+      case 'mismatch':
+        this.#options.onMismatch(event.report);
+        return;
+      case 'failed':
+        this.#connections.get(event.connection)?.close(event.error);
+        return;
+    }
+  }
+}

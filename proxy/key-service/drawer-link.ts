@@ -1,0 +1,266 @@
+/**
+ * The drawer's side of a key channel: joins the channel's state machine, the
+ * connection of the moment, and the pool that draws the keys. The pool is seen
+ * through a port, for this file knows nothing of key managers.
+ */
+import {
+  type DrawerApi,
+  type DrawerEvent,
+  type KeyChannelState,
+  type KeyStreamQos,
+  MAX_KEYS_PER_BATCH,
+  type MismatchReport,
+  type QkdKeyReference,
+  type SecretBytes,
+} from '../../tls-ext/index.ts';
+import type { ChannelEnd } from './channel-dialler.ts';
+import { EventQueue } from './event-queue.ts';
+
+/** What the link tells the pool. */
+export interface DrawerPoolPort {
+  channelUp(instance: Uint8Array, quota: number): void;
+  channelDown(): void;
+  streamOpened(ksid: Uint8Array): void;
+  streamFailed(ksid: Uint8Array): void;
+  setPeerKmeReachable(reachable: boolean): void;
+  markReady(reference: QkdKeyReference): boolean;
+  markMismatch(reference: QkdKeyReference): void;
+}
+
+export interface KeyToAnnounce {
+  readonly reference: QkdKeyReference;
+  readonly secret: SecretBytes;
+}
+
+export interface DrawerLinkOptions {
+  readonly machine: DrawerApi;
+  readonly nowMs: () => number;
+  /** A string that is equal exactly for equal references. */
+  readonly referenceText: (reference: QkdKeyReference) => string;
+  /** Life of a key that is announced now. */
+  readonly keyTtlMs: number;
+  readonly onMismatch: (report: MismatchReport) => void;
+  readonly onQuarantine: (quarantined: boolean, ownKme: string, peerKme: string) => void;
+  readonly onPeerState: (state: KeyChannelState) => void;
+}
+
+const TICK_MS = 1_000;
+
+export class DrawerLink implements ChannelEnd {
+  readonly #options: DrawerLinkOptions;
+  readonly #queue: EventQueue<DrawerEvent>;
+  /** Streams that the channel knows, by the text of their KSID. */
+  readonly #streams = new Map<string, { readonly ksid: Uint8Array; chunkSizeBytes: number; opened: boolean }>();
+  /** Keys that the channel knows. It announces them again by itself after a reconnect. */
+  readonly #announced = new Map<string, QkdKeyReference>();
+  /** Keys for which the channel has no room yet: quota, or one at a time as a probe. */
+  #waiting: KeyToAnnounce[] = [];
+  #pool: DrawerPoolPort | undefined;
+  #send: ((bytes: Uint8Array) => void) | undefined;
+  #hangUp: ((failure: Error) => void) | undefined;
+  #ticker: NodeJS.Timeout | undefined;
+
+  constructor(options: DrawerLinkOptions) {
+    this.#options = options;
+    this.#queue = new EventQueue((event) => this.#handle(event));
+  }
+
+  /** The pool needs the link's hooks to be made, so it comes second. */
+  attachPool(pool: DrawerPoolPort): void {
+    this.#pool = pool;
+    this.#ticker = setInterval(() => {
+      this.#queue.push(this.#options.machine.tick(this.#options.nowMs()));
+      this.#announceWaiting();
+    }, TICK_MS);
+    this.#ticker.unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#ticker);
+    this.#waiting = [];
+  }
+
+  // The connection.
+
+  connected(_peerSae: string, send: (bytes: Uint8Array) => void, hangUp: (failure: Error) => void): void {
+    this.#send = send;
+    this.#hangUp = hangUp;
+    this.#queue.push(this.#options.machine.connected(this.#options.nowMs()));
+  }
+
+  receive(bytes: Uint8Array): void {
+    this.#queue.push(this.#options.machine.receive(bytes, this.#options.nowMs()));
+    this.#announceWaiting();
+  }
+
+  disconnected(): void {
+    this.#send = undefined;
+    this.#hangUp = undefined;
+    this.#options.machine.disconnected();
+    this.#pool?.channelDown();
+  }
+
+  // What the pool asks.
+
+  setState(state: KeyChannelState): void {
+    this.#queue.push(this.#options.machine.setState(state));
+  }
+
+  announceStream(ksid: Uint8Array, qos: KeyStreamQos): void {
+    const id = hex(ksid);
+    const known = this.#streams.get(id);
+    if (known === undefined) {
+      this.#streams.set(id, { ksid, chunkSizeBytes: qos.keyChunkSizeBytes, opened: false });
+      this.#queue.push(this.#options.machine.openStream(ksid, qos));
+    } else if (known.opened) {
+      // After a reconnect the pool asks again; the answer is known. Not from inside its own call.
+      queueMicrotask(() => this.#pool?.streamOpened(ksid));
+    }
+  }
+
+  announceKeys(keys: readonly KeyToAnnounce[]): void {
+    // The pool's loan of the secrets ends with this call; what must wait is copied.
+    const fresh = keys.filter(({ reference }) => !this.#announced.has(this.#options.referenceText(reference)));
+    const room = this.#waiting.length > 0 ? 0 : this.#options.machine.announceRoom();
+    this.#announce(fresh.slice(0, room));
+    for (const { reference, secret } of fresh.slice(room)) this.#waiting.push({ reference, secret: secret.clone() });
+  }
+
+  dropKeys(references: readonly QkdKeyReference[]): void {
+    for (const reference of references) {
+      const text = this.#options.referenceText(reference);
+      this.#forgetWaiting(text);
+      if (this.#announced.delete(text)) this.#queue.push(this.#options.machine.keyDropped(reference));
+    }
+  }
+
+  /** A handshake was completed with it. */
+  keyUsed(reference: QkdKeyReference): void {
+    if (this.#announced.delete(this.#options.referenceText(reference))) {
+      this.#queue.push(this.#options.machine.keyUsed(reference));
+    }
+    this.#announceWaiting();
+  }
+
+  closeStream(ksid: Uint8Array): void {
+    if (this.#streams.delete(hex(ksid))) this.#queue.push(this.#options.machine.endStream(ksid));
+  }
+
+  // What the channel says.
+
+  #handle(event: DrawerEvent): void {
+    const pool = this.#pool as DrawerPoolPort;
+    switch (event.type) {
+      case 'write':
+        this.#send?.(event.bytes);
+        return;
+      case 'ready':
+        if (event.peerInstance === 'new') this.#forgetPeer();
+        pool.channelUp(event.peer.instance, event.peer.quota);
+        return;
+      case 'peer-state':
+        pool.setPeerKmeReachable(event.state.kmeReachable);
+        this.#options.onPeerState(event.state);
+        return;
+      case 'stream-opened':
+        this.#streamOpened(event.ksid, event.keyChunkSizeBytes);
+        return;
+      case 'stream-delayed':
+        pool.streamFailed(event.ksid);
+        return;
+      case 'stream-ended':
+        this.#streams.delete(hex(event.ksid));
+        if (event.reason === 'failed') pool.streamFailed(event.ksid);
+        return;
+      case 'fresh-start':
+        // When to draw again is the pool's to say: it keeps pauses of its own after each kind of failure.
+        return;
+      case 'key-offerable':
+        pool.markReady(event.reference);
+        return;
+      case 'key-withdrawn':
+        this.#announced.delete(this.#options.referenceText(event.reference));
+        if (event.reason === 'mismatch') pool.markMismatch(event.reference);
+        return;
+      case 'mismatch':
+        this.#options.onMismatch(event.report);
+        this.#announced.delete(this.#options.referenceText(event.report.reference));
+        pool.markMismatch(event.report.reference);
+        return;
+      case 'kme-quarantined':
+        this.#options.onQuarantine(true, event.ownKme, event.peerKme);
+        return;
+      case 'kme-restored':
+        this.#options.onQuarantine(false, event.ownKme, event.peerKme);
+        return;
+      case 'failed':
+        this.#hangUp?.(event.error);
+        return;
+    }
+  }
+
+  #streamOpened(ksid: Uint8Array, chunkSizeBytes: number): void {
+    const stream = this.#streams.get(hex(ksid));
+    if (stream === undefined) return;
+    // Chunks of two sizes would cut the one stream into different keys.
+    if (stream.chunkSizeBytes !== chunkSizeBytes) {
+      this.#pool?.streamFailed(ksid);
+      return;
+    }
+    stream.opened = true;
+    this.#pool?.streamOpened(ksid);
+  }
+
+  #announceWaiting(): void {
+    if (this.#waiting.length === 0) return;
+    const ready = this.#waiting.splice(0, this.#options.machine.announceRoom());
+    this.#announce(ready);
+    for (const { secret } of ready) secret.wipe();
+  }
+
+  #announce(keys: readonly KeyToAnnounce[]): void {
+    const { machine, referenceText, keyTtlMs, nowMs } = this.#options;
+    for (const batch of batches(keys)) {
+      for (const { reference } of batch) this.#announced.set(referenceText(reference), reference);
+      this.#queue.push(machine.announce(batch, keyTtlMs, nowMs()));
+    }
+  }
+
+  #forgetWaiting(text: string): void {
+    this.#waiting = this.#waiting.filter(({ reference, secret }) => {
+      const keep = this.#options.referenceText(reference) !== text;
+      if (!keep) secret.wipe();
+      return keep;
+    });
+  }
+
+  /** A new process of the peer has none of our keys and streams. */
+  #forgetPeer(): void {
+    this.#streams.clear();
+    this.#announced.clear();
+    for (const { secret } of this.#waiting) secret.wipe();
+    this.#waiting = [];
+  }
+}
+
+/** One message holds keys of one chunk, and not too many. */
+function batches(keys: readonly KeyToAnnounce[]): KeyToAnnounce[][] {
+  const all: KeyToAnnounce[][] = [];
+  let last: string | undefined;
+  for (const key of keys) {
+    const chunk = chunkOf(key.reference);
+    const batch = all.at(-1);
+    if (batch === undefined || chunk !== last || batch.length >= MAX_KEYS_PER_BATCH) all.push([key]);
+    else batch.push(key);
+    last = chunk;
+  }
+  return all;
+}
+
+function chunkOf(reference: QkdKeyReference): string {
+  return reference.api === 'etsi004' ? `${hex(reference.ksid)}:${reference.index}` : reference.api;
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
+}

@@ -1,0 +1,99 @@
+/** Collects what becomes known of one connection, and writes its lines in the log. */
+import {
+  alertName,
+  cipherSuiteName,
+  type HandshakeSummary,
+  hexOf,
+  namedGroupInfo,
+  namedGroupName,
+  TlsError,
+} from '../../tls-ext/index.ts';
+import type { RelayCounts, TlsConnection } from '../data-path/index.ts';
+import { errorCode, errorText, ProxyErrorCode } from '../errors.ts';
+import type { ConnectionRecord, EventLog } from '../log.ts';
+import { explainReason, type HandshakeFacts, type PolicyVerdict } from '../policy.ts';
+
+/** Exporter label of the fingerprint that both ends log. */
+const FINGERPRINT_LABEL = 'EXPORTER-qstunnel-fingerprint';
+const FINGERPRINT_BYTES = 8;
+const NOTHING_MOVED: RelayCounts = { bytesToPeer: 0, bytesFromPeer: 0 };
+
+type Known = Partial<Omit<ConnectionRecord, 'service' | 'role' | 'connectionId' | 'clientAddress'>>;
+
+export class ConnectionJournal {
+  readonly #log: EventLog;
+  readonly #startMs = performance.now();
+  #record: ConnectionRecord;
+  #handshakeStartMs = this.#startMs;
+  #finished = false;
+
+  constructor(log: EventLog, who: Pick<ConnectionRecord, 'service' | 'role' | 'connectionId' | 'clientAddress'>) {
+    this.#log = log;
+    this.#record = who;
+  }
+
+  get record(): ConnectionRecord {
+    return this.#record;
+  }
+
+  note(known: Known): void {
+    this.#record = { ...this.#record, ...known };
+  }
+
+  /** The time that `handshakeMs` counts from: waiting for a key comes before it. */
+  handshakeStarts(): void {
+    this.#handshakeStartMs = performance.now();
+  }
+
+  /** The handshake is complete; whether it is good enough is `judged`. */
+  handshakeComplete(connection: TlsConnection, summary: HandshakeSummary, keyId: string | undefined): void {
+    this.note({
+      group: namedGroupName(summary.group),
+      cipher: cipherSuiteName(summary.cipherSuite),
+      handshakeMs: Math.round((performance.now() - this.#handshakeStartMs) * 100) / 100,
+      fingerprint: hexOf(connection.exportKeyingMaterial(FINGERPRINT_LABEL, FINGERPRINT_BYTES)),
+      ...(keyId === undefined ? {} : { keyId }),
+    });
+  }
+
+  /** Policy's verdict: from here on the connection has a mode. */
+  judged(verdict: PolicyVerdict): void {
+    const { mode, reason } = verdict;
+    this.note({ mode, ...(reason === undefined ? {} : { reason }) });
+    if (verdict.mode === 'refused') return;
+    this.#log.debug({ event: 'established', ...this.#record });
+    if (reason === undefined) return;
+    const message = `no QKD key in this connection: ${explainReason(reason)}`;
+    this.#log.warn({ event: 'fallback', message, ...this.#record });
+  }
+
+  /** The connection is over. Once; later calls are ignored. */
+  finish(failure: Error | undefined, counts: RelayCounts = NOTHING_MOVED): void {
+    if (this.#finished) return;
+    this.#finished = true;
+    const durationMs = Math.round((performance.now() - this.#startMs) * 100) / 100;
+    const established = this.#record.mode !== undefined && this.#record.mode !== 'refused';
+    const event = { event: 'connection', ...this.#record, ...counts, durationMs, ...describeFailure(failure) } as const;
+    if (established) this.#log.info(event);
+    else this.#log.warn(event);
+  }
+}
+
+/** A failure as the log shows it: the most specific code, and the alert if one was sent or received. */
+export function describeFailure(failure: Error | undefined): { code?: string; error?: string; alert?: string } {
+  if (failure === undefined) return {};
+  const alert = failure instanceof TlsError ? { alert: alertName(failure.alert) } : {};
+  // That the peer's certificate was refused says little; why it was is in the cause.
+  const cause = failure instanceof TlsError && errorCode(failure.cause) !== undefined ? failure.cause : failure;
+  return { code: errorCode(cause) ?? ProxyErrorCode.internal, error: errorText(cause), ...alert };
+}
+
+/** What policy looks at. */
+export function handshakeFacts(summary: HandshakeSummary): HandshakeFacts {
+  return {
+    psk: summary.psk,
+    ...(summary.qkdOffer === undefined ? {} : { qkdOffer: summary.qkdOffer }),
+    ...(summary.qkdResult === undefined ? {} : { qkdResult: summary.qkdResult }),
+    groupIsPostQuantum: namedGroupInfo(summary.group)?.postQuantum ?? false,
+  };
+}
