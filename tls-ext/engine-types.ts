@@ -8,6 +8,7 @@
  */
 import type { Alert } from './alert.ts';
 import type { SecretBytes } from './bytes/index.ts';
+import type { KeyAgreementProvider } from './crypto/index.ts';
 import type { TlsError } from './tls-error.ts';
 
 /** Which API delivered a key, and which key it is. Wire form: `encodeQkdKeyReference`. */
@@ -70,6 +71,8 @@ export interface EngineIdentity {
   readonly signatureSchemes: readonly number[];
   /** Signs `content` (already the RFC's padded context string ‖ hash). Synchronous. */
   sign(scheme: number, content: Uint8Array): Uint8Array;
+  /** OCSPResponse (DER) for the leaf, stapled where the peer asks for it. */
+  readonly ocspResponse?: Uint8Array;
 }
 
 /** Judgement on a peer's certificate chain: made by certs/, wired in proxy/. `publicKeySpki` is DER SubjectPublicKeyInfo. */
@@ -94,8 +97,24 @@ export interface EngineOptions {
   readonly cipherSuites: readonly number[];
   /** SignatureSchemes accepted from the peer. */
   readonly signatureSchemes: readonly number[];
+  /** SignatureSchemes accepted inside certificates, where they differ (`signature_algorithms_cert`). */
+  readonly signatureSchemesCert?: readonly number[];
   readonly alpnProtocols?: readonly string[];
   readonly bufferPool?: BufferPool;
+  /** Key agreements by group; the default is the runtime's. Injected for test vectors. */
+  readonly keyAgreements?: KeyAgreementProvider;
+  /** Staple wanted with the peer's certificate; handed to the verdict as `ocspResponse`. */
+  readonly requestOcspStaple?: boolean;
+  /** DER names of the authorities whose certificates we accept, told to the peer. */
+  readonly certificateAuthorities?: readonly Uint8Array[];
+  /** Longest inner plaintext we want to receive in a record, 64 … 2^14 + 1 (RFC 8449). Absent: not announced by a client; a server announces 2^14 + 1. */
+  readonly recordSizeLimitBytes?: number;
+  /** Pads protected records to a multiple of this. Default 1: no padding. */
+  readonly paddingMultipleBytes?: number;
+  /** Sets the feature bit for rekeying in `qkd_psk`. Default false. */
+  readonly offerRekey?: boolean;
+  /** Receives lines of an SSLKEYLOGFILE (RFC 9850). Whoever has them reads the connection. */
+  readonly unsafeKeyLog?: (line: string) => void;
   /** Private-use code point of `qkd_psk` (default 0xff51); `undefined` in `qkd` turns the extension off. */
   readonly qkdPskExtension?: number;
 }
@@ -109,6 +128,8 @@ export interface ClientEngineOptions extends EngineOptions {
   readonly qkdOffer?: QkdOffer;
   /** `certificate`: the server must send one, PSK or not (extension 33 beside a PSK). `psk`: the PSK alone authenticates. */
   readonly auth: 'certificate' | 'psk';
+  /** Reserved code points in lists, so that peers stay used to unknown ones (RFC 8701). Default true. */
+  readonly grease?: boolean;
 }
 
 export interface ServerEngineOptions extends EngineOptions {
@@ -118,6 +139,11 @@ export interface ServerEngineOptions extends EngineOptions {
   readonly auth: 'certificate' | 'psk';
   /** Answer `qkd_psk` of clients that send it. */
   readonly qkd: boolean;
+  /**
+   * Key of the MAC over HelloRetryRequest's cookie, ≥ 32 bytes, borrowed. With it the engine holds
+   * nothing between the two ClientHellos (RFC 8446, 4.2.2); without it no cookie is sent.
+   */
+  readonly cookieKey?: Uint8Array;
 }
 
 /** One of the identities of a ClientHello, still unverified. At most 4 are looked at. */
@@ -181,7 +207,12 @@ export type EngineEvent =
   /** The peer's close_notify: nothing more will be received; sending goes on until `closeWrite`. */
   | { readonly type: 'closed' }
   /** Terminal. A `write` with the alert precedes it if one is due. `peerAlert`: the peer sent it. */
-  | { readonly type: 'failed'; readonly error: TlsError };
+  | {
+      readonly type: 'failed';
+      readonly error: TlsError;
+      /** What EncryptedExtensions said, if the handshake came so far: the reason of a refusal. */
+      readonly qkdResult?: QkdResult;
+    };
 
 export interface TlsEngine {
   /** Client: the ClientHello. Server: nothing. Call once, first. */

@@ -1,0 +1,305 @@
+/** The client's handshake (RFC 8446, 2 and appendix A.1), its steps in the order of the RFC. */
+import { type CipherSuiteInfo, TranscriptHash } from '../crypto/index.ts';
+import type { ClientEngineOptions, QkdResult } from '../engine-types.ts';
+import { deriveTrafficKeys, EarlySecret } from '../key-schedule/index.ts';
+import {
+  type CertificateRequest,
+  decodeCertificateRequest,
+  decodeEncryptedExtensions,
+  decodeServerHello,
+  type EncryptedExtensions,
+  type Extension,
+  ExtensionType,
+  extensionName,
+  HandshakeType,
+  type HelloRetryRequest,
+  QkdFeature,
+  type ServerHello,
+} from '../messages/index.ts';
+import {
+  type CertificateExpectation,
+  chooseSignatureScheme,
+  expectCertificateVerify,
+  judgeCertificate,
+  sendCertificate,
+  sendCertificateVerify,
+} from './authentication.ts';
+import {
+  type ClientOffer,
+  encodeOffer,
+  expectOfferedSuite,
+  expectSessionIdEcho,
+  type OfferedIdentity,
+  prepareOffer,
+  retryOffer,
+} from './client-offer.ts';
+import {
+  handshakeFailure,
+  illegalParameter,
+  missingExtension,
+  unexpectedMessage,
+  unsupportedExtension,
+} from './faults.ts';
+import { expectFinished, sendFinished } from './finished.ts';
+import { deriveApplicationKeys, enterHandshakeKeys, type KeyChange } from './key-changes.ts';
+import type { Session } from './session.ts';
+import { bodyOf, type HandshakeMessage, type HandshakeWire, receive, SecretScope, type Steps } from './steps.ts';
+
+const PROTECTED_INNER_PLAINTEXT_BYTES = 2 ** 14 + 1;
+
+export function* clientHandshake(wire: HandshakeWire, options: ClientEngineOptions): Steps<Session> {
+  const scope = new SecretScope();
+  try {
+    const offer = prepareOffer(options, scope);
+    const clientHello1 = encodeOffer(offer, undefined);
+    wire.send(clientHello1);
+
+    const negotiated = yield* expectServerHello(wire, options, scope, offer, clientHello1);
+    const { suite, transcript, psk } = negotiated;
+    const change: KeyChange = {
+      role: 'client',
+      wire,
+      scope,
+      options,
+      suite,
+      transcript,
+      clientRandom: negotiated.offer.hello.random,
+    };
+    const sharedSecret = negotiated.offer.keyShare.finish(negotiated.serverShare);
+    const earlySecret = psk?.earlySecret ?? scope.own(EarlySecret.of(suite.hash, undefined));
+    const handshakeKeys = enterHandshakeKeys(change, earlySecret, sharedSecret);
+    wire.sendChangeCipherSpec();
+
+    const { extensions } = yield* expectEncryptedExtensions(wire, negotiated, options);
+
+    let certificateRequest: CertificateRequest | undefined;
+    if (psk === undefined || negotiated.certWithExternPsk) {
+      certificateRequest = yield* expectServerAuthentication(wire, negotiated, options);
+    }
+    yield* expectFinished('ExpectServerFinished', transcript, handshakeKeys.serverHandshakeTrafficSecret);
+    const applicationKeys = deriveApplicationKeys(change, handshakeKeys);
+
+    if (certificateRequest !== undefined) sendClientAuthentication(wire, transcript, options, certificateRequest);
+    sendFinished(wire, transcript, handshakeKeys.clientHandshakeTrafficSecret);
+
+    const { mainSecret, clientApplicationTrafficSecret, serverApplicationTrafficSecret } = applicationKeys;
+    wire.protectSending(deriveTrafficKeys(suite, clientApplicationTrafficSecret));
+    wire.protectReceiving(deriveTrafficKeys(suite, serverApplicationTrafficSecret));
+    const transcriptHash = transcript.snapshot();
+    const { qkdPsk, alpn } = extensions;
+    return {
+      summary: {
+        group: negotiated.offer.group,
+        cipherSuite: suite.codePoint,
+        ...(alpn === undefined ? {} : { alpnProtocol: alpn }),
+        ...(options.serverName === undefined ? {} : { serverName: options.serverName }),
+        psk: psk === undefined ? 'none' : psk.kind === 'imported' ? 'qkd' : 'plain',
+        ...(psk !== undefined && options.psk?.kind === 'qkd' ? { reference: options.psk.reference } : {}),
+        peerCertificate: psk === undefined || negotiated.certWithExternPsk,
+        ...(options.qkdOffer === undefined ? {} : { qkdOffer: options.qkdOffer }),
+        ...(qkdPsk === undefined ? {} : { qkdResult: qkdPsk.result }),
+        helloRetryRequest: negotiated.retried,
+      },
+      suite,
+      rekeyNegotiated: (options.offerRekey ?? false) && ((qkdPsk?.features ?? 0) & QkdFeature.rekey) !== 0,
+      mainSecret: scope.release(mainSecret),
+      clientApplicationTrafficSecret: scope.release(clientApplicationTrafficSecret),
+      serverApplicationTrafficSecret: scope.release(serverApplicationTrafficSecret),
+      exporterSecret: scope.release(applicationKeys.exporterSecret),
+      resumptionSecret: mainSecret.resumptionSecret(transcriptHash),
+      transcriptHash,
+    };
+  } finally {
+    scope.wipe();
+  }
+}
+
+/** What ServerHello settled. */
+interface Negotiated {
+  /** The ClientHello that it answers. */
+  readonly offer: ClientOffer;
+  readonly suite: CipherSuiteInfo;
+  readonly transcript: TranscriptHash;
+  readonly serverShare: Uint8Array;
+  readonly psk: OfferedIdentity | undefined;
+  readonly certWithExternPsk: boolean;
+  readonly retried: boolean;
+}
+
+/** ServerHello, perhaps after a HelloRetryRequest and a second ClientHello. */
+function* expectServerHello(
+  wire: HandshakeWire,
+  options: ClientEngineOptions,
+  scope: SecretScope,
+  offer: ClientOffer,
+  clientHello1: Uint8Array,
+): Steps<Negotiated> {
+  const message = yield* receive('ExpectServerHello', HandshakeType.serverHello);
+  const hello = decodeServerHello(bodyOf(message));
+  const suite = expectValidHello(offer, hello, hello.extensionList);
+  const transcript = new TranscriptHash(suite.hash);
+  transcript.update(clientHello1);
+  if (hello.kind === 'server-hello') {
+    return acceptServerHello(offer, suite, transcript, message, hello, options, false);
+  }
+
+  transcript.replaceByMessageHash();
+  transcript.update(message.bytes);
+  const secondOffer = retryOffer(offer, hello, suite, options, scope);
+  const clientHello2 = encodeOffer(secondOffer, transcript);
+  transcript.update(clientHello2);
+  wire.sendChangeCipherSpec();
+  wire.send(clientHello2);
+
+  const secondMessage = yield* receive('ExpectServerHelloAfterRetry', HandshakeType.serverHello);
+  const serverHello = decodeServerHello(bodyOf(secondMessage));
+  if (serverHello.kind === 'hello-retry-request') throw unexpectedMessage('a second HelloRetryRequest');
+  if (expectValidHello(secondOffer, serverHello, serverHello.extensionList) !== suite) {
+    throw illegalParameter('ServerHello with another cipher suite than HelloRetryRequest');
+  }
+  return acceptServerHello(secondOffer, suite, transcript, secondMessage, serverHello, options, true);
+}
+
+/** What holds for ServerHello and HelloRetryRequest alike. */
+function expectValidHello(
+  offer: ClientOffer,
+  hello: ServerHello | HelloRetryRequest,
+  extensionList: readonly Extension[],
+): CipherSuiteInfo {
+  for (const { type } of extensionList) {
+    const cookieInRetry = type === ExtensionType.cookie && hello.kind === 'hello-retry-request';
+    if (!cookieInRetry) expectRequested(type, offer);
+  }
+  expectSessionIdEcho(offer, hello.legacySessionIdEcho);
+  return expectOfferedSuite(offer, hello.cipherSuite);
+}
+
+function acceptServerHello(
+  offer: ClientOffer,
+  suite: CipherSuiteInfo,
+  transcript: TranscriptHash,
+  message: HandshakeMessage,
+  { extensions }: ServerHello,
+  options: ClientEngineOptions,
+  retried: boolean,
+): Negotiated {
+  const { keyShare, preSharedKey: selected } = extensions;
+  const certWithExternPsk = extensions.certWithExternPsk ?? false;
+  if (keyShare === undefined) throw missingExtension('ServerHello without key_share');
+  if (keyShare.group !== offer.group) throw illegalParameter('the server answered with a share of another group');
+  if (certWithExternPsk && selected === undefined) {
+    throw illegalParameter('tls_cert_with_extern_psk without pre_shared_key in ServerHello');
+  }
+  let psk: OfferedIdentity | undefined;
+  if (selected !== undefined) {
+    psk = offer.psks[selected];
+    if (psk === undefined) throw illegalParameter('the server selected a PSK that was not offered');
+    if (psk.hash !== suite.hash) throw illegalParameter('the server selected a PSK of another hash than its suite');
+    // A PSK must not stand in for the certificate that was asked for.
+    if (options.auth === 'certificate' && !certWithExternPsk) {
+      throw handshakeFailure('the server selected the PSK without a certificate beside it');
+    }
+  } else if (options.auth === 'psk') {
+    throw handshakeFailure('the server did not select the PSK');
+  }
+  for (const other of offer.psks) if (other !== psk) other.earlySecret.wipe();
+  transcript.update(message.bytes);
+  return { offer, suite, transcript, serverShare: keyShare.keyExchange, psk, certWithExternPsk, retried };
+}
+
+/** {EncryptedExtensions} */
+function* expectEncryptedExtensions(
+  wire: HandshakeWire,
+  { offer, transcript, psk }: Negotiated,
+  options: ClientEngineOptions,
+): Steps<EncryptedExtensions> {
+  const message = yield* receive('ExpectEncryptedExtensions', HandshakeType.encryptedExtensions);
+  const { extensions, extensionList } = decodeEncryptedExtensions(bodyOf(message), offer.codePoints);
+  for (const { type } of extensionList) expectRequested(type, offer);
+  const { alpn, recordSizeLimit, earlyData, qkdPsk } = extensions;
+  if (earlyData) throw unsupportedExtension('the server accepted early data, which was not offered');
+  if (alpn !== undefined && !options.alpnProtocols?.includes(alpn)) {
+    throw illegalParameter('the server selected a protocol that was not offered');
+  }
+  if (recordSizeLimit !== undefined) {
+    // RFC 8449, 4: from a server a larger limit than the version's is an error.
+    if (recordSizeLimit > PROTECTED_INNER_PLAINTEXT_BYTES) throw illegalParameter('record_size_limit too large');
+    wire.limitRecords('sending', recordSizeLimit);
+    if (options.recordSizeLimitBytes !== undefined) wire.limitRecords('receiving', options.recordSizeLimitBytes);
+  }
+  expectConsistentResult(options, psk, qkdPsk?.result);
+  wire.qkdResult(qkdPsk?.result);
+  if (qkdPsk !== undefined && (qkdPsk.features & ~(options.offerRekey ? QkdFeature.rekey : 0)) !== 0) {
+    throw illegalParameter('qkd_psk with features that were not offered');
+  }
+  transcript.update(message.bytes);
+  return { extensions };
+}
+
+/** `used` exactly when the QKD identity was selected, `not_offered` exactly when none was offered. */
+function expectConsistentResult(
+  { qkdOffer }: ClientEngineOptions,
+  psk: OfferedIdentity | undefined,
+  result: QkdResult | undefined,
+): void {
+  if (qkdOffer === undefined) return;
+  const used = psk?.kind === 'imported';
+  if ((result === 'used') !== used) throw illegalParameter('qkd_psk disagrees with the selected PSK');
+  // Resumption comes with tickets; until then nothing can be resumed.
+  if (result === 'resumed') throw illegalParameter('qkd_psk says resumed, but no ticket was offered');
+  if (result !== undefined && (result === 'not_offered') !== (qkdOffer.offer === 'none')) {
+    throw illegalParameter('qkd_psk disagrees with what was offered');
+  }
+}
+
+/** {CertificateRequest*}, {Certificate}, {CertificateVerify}. The request, if there was one. */
+function* expectServerAuthentication(
+  wire: HandshakeWire,
+  { transcript, psk }: Negotiated,
+  options: ClientEngineOptions,
+): Steps<CertificateRequest | undefined> {
+  let certificateRequest: CertificateRequest | undefined;
+  let message = yield* receive(
+    'ExpectCertificateOrCertificateRequest',
+    HandshakeType.certificateRequest,
+    HandshakeType.certificate,
+  );
+  if (message.type === HandshakeType.certificateRequest) {
+    certificateRequest = decodeCertificateRequest(bodyOf(message));
+    if (certificateRequest.certificateRequestContext.length !== 0) {
+      throw illegalParameter('certificate_request_context in a handshake');
+    }
+    transcript.update(message.bytes);
+    message = yield* receive('ExpectServerCertificate', HandshakeType.certificate);
+  }
+  const expectation: CertificateExpectation = {
+    peer: 'server',
+    signatureSchemes: options.signatureSchemes,
+    requestedExtensions: options.requestOcspStaple ? [ExtensionType.statusRequest] : [],
+    context: psk !== undefined && options.psk?.kind === 'qkd' ? options.psk.context : undefined,
+  };
+  const certificate = yield* judgeCertificate(wire, transcript, message, expectation);
+  yield* expectCertificateVerify(transcript, certificate, expectation);
+  return certificateRequest;
+}
+
+/** {Certificate}, {CertificateVerify}: what we have that the server can verify, else an empty Certificate. */
+function sendClientAuthentication(
+  wire: HandshakeWire,
+  transcript: TranscriptHash,
+  { identity }: ClientEngineOptions,
+  { extensions }: CertificateRequest,
+): void {
+  const scheme = identity && chooseSignatureScheme(identity, extensions.signatureAlgorithms);
+  if (identity === undefined || scheme === undefined) {
+    sendCertificate(wire, transcript, undefined, undefined);
+    return;
+  }
+  const staple = extensions.statusRequest ? identity.ocspResponse : undefined;
+  sendCertificate(wire, transcript, identity, staple);
+  sendCertificateVerify(wire, transcript, 'client', identity, scheme);
+}
+
+function expectRequested(type: number, { extensionTypes }: ClientOffer): void {
+  if (!extensionTypes.includes(type)) throw unsupportedExtension(`${extensionName(type)} was not asked for`);
+}

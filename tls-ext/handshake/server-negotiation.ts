@@ -1,0 +1,78 @@
+/** What a server reads out of a ClientHello and decides by itself: suite, group, protocol (RFC 8446, 4.1.1 and 9.2). */
+import { Alert } from '../alert.ts';
+import { type CipherSuiteInfo, namedGroupInfo } from '../crypto/index.ts';
+import type { ServerEngineOptions } from '../engine-types.ts';
+import { type KeyShareEntry, PskKeyExchangeMode, type ReceivedClientHello } from '../messages/index.ts';
+import { TlsError, TlsErrorCode } from '../tls-error.ts';
+import { handshakeFailure, illegalParameter, missingExtension } from './faults.ts';
+import { supportedCipherSuites, supportedGroups } from './parameters.ts';
+
+/** The outcome of negotiation. `clientShare` is absent where the client has to be asked for it. */
+export interface ServerParameters {
+  readonly suite: CipherSuiteInfo;
+  readonly group: number;
+  readonly clientShare: KeyShareEntry | undefined;
+}
+
+/** Checks the rules that bind every ClientHello, then chooses suite and group. */
+export function negotiate(hello: ReceivedClientHello, options: ServerEngineOptions): ServerParameters {
+  const { supportedGroups: clientGroups, keyShare: shares } = hello.extensions;
+  if (clientGroups === undefined || shares === undefined) {
+    throw missingExtension('ClientHello without supported_groups and key_share');
+  }
+  if (shares.some(({ group }) => !clientGroups.includes(group))) {
+    throw illegalParameter('a key share for a group outside of supported_groups');
+  }
+  expectPskRules(hello);
+  const suite = supportedCipherSuites(options).find(({ codePoint }) => hello.cipherSuites.includes(codePoint));
+  if (suite === undefined) throw handshakeFailure('no cipher suite in common');
+  const group = chooseGroup(supportedGroups(options), clientGroups, shares);
+  return { suite, group, clientShare: shares.find((share) => share.group === group) };
+}
+
+/**
+ * Our first group that the client has. Where it sent no share for that, another
+ * of the same strength will do: a round trip is worth paying for post-quantum
+ * security, not for taste.
+ */
+function chooseGroup(ours: readonly number[], theirs: readonly number[], shares: readonly KeyShareEntry[]): number {
+  const common = ours.filter((group) => theirs.includes(group));
+  const [best] = common;
+  if (best === undefined) throw handshakeFailure('no group in common');
+  const postQuantum = (group: number) => namedGroupInfo(group)?.postQuantum ?? false;
+  const sameStrength = common.filter((group) => postQuantum(group) === postQuantum(best));
+  return sameStrength.find((group) => shares.some((share) => share.group === group)) ?? best;
+}
+
+/** RFC 8446, 4.2.9 and 9.2; RFC 9973, "Extension Overview". */
+function expectPskRules({ extensions }: ReceivedClientHello): void {
+  const { preSharedKey, pskKeyExchangeModes, certWithExternPsk, earlyData } = extensions;
+  if (preSharedKey !== undefined && pskKeyExchangeModes === undefined) {
+    throw missingExtension('pre_shared_key without psk_key_exchange_modes');
+  }
+  if (certWithExternPsk) {
+    if (earlyData) throw illegalParameter('tls_cert_with_extern_psk beside early_data');
+    if (preSharedKey === undefined) throw missingExtension('tls_cert_with_extern_psk without pre_shared_key');
+    if (!pskKeyExchangeModes?.includes(PskKeyExchangeMode.pskDheKe)) {
+      throw illegalParameter('tls_cert_with_extern_psk without psk_dhe_ke');
+    }
+  }
+  if (earlyData && preSharedKey === undefined) throw illegalParameter('early_data without a PSK');
+}
+
+/** RFC 7301, 3.2: ours in our order; `undefined` if either side has no opinion. */
+export function chooseProtocol(
+  { extensions }: ReceivedClientHello,
+  { alpnProtocols }: ServerEngineOptions,
+): string | undefined {
+  if (extensions.alpn === undefined || !alpnProtocols?.length) return undefined;
+  const protocol = alpnProtocols.find((name) => extensions.alpn?.includes(name));
+  if (protocol === undefined) {
+    throw new TlsError(
+      TlsErrorCode.noApplicationProtocol,
+      Alert.noApplicationProtocol,
+      'no application protocol in common',
+    );
+  }
+  return protocol;
+}
