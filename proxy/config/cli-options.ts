@@ -1,0 +1,105 @@
+/** The settings of schema.ts as options of `qstunnel server` and `qstunnel client`. */
+import type { Argv, Options } from 'yargs';
+import { z } from 'zod';
+import { ConfigError, type ConfigProblem } from './config-error.ts';
+import { resolveConfig } from './resolve.ts';
+import { fileSchema, PROCESS_SETTINGS, REQUIRED_SETTINGS, SERVICE_SETTINGS, serviceSchema } from './schema.ts';
+import { schemaProblems } from './schema-problems.ts';
+import type { ProxyConfig } from './service-config.ts';
+
+type OptionName = keyof typeof SERVICE_SETTINGS | keyof typeof PROCESS_SETTINGS | 'name' | 'accept' | 'connect';
+
+/** How `--help` groups the options. */
+const GROUPS: Readonly<Record<string, readonly OptionName[]>> = {
+  'Required:': ['accept', 'connect', ...REQUIRED_SETTINGS],
+  'Keys:': [
+    'kme',
+    'kme-cert',
+    'kme-key',
+    'kme-ca',
+    'kme-server-name',
+    'require',
+    'key-wait',
+    'keys-ahead',
+    'key-ttl',
+    'ksid',
+    'open-as',
+  ],
+  'TLS:': ['verify-host', 'groups', 'cipher-suites'],
+  'Limits:': [
+    'max-connections',
+    'max-pending-handshakes',
+    'handshake-timeout',
+    'connect-timeout',
+    'idle-timeout',
+    'half-closed-timeout',
+    'drain-timeout',
+  ],
+  'Unsafe:': [
+    'unsafe-allow-classical',
+    'unsafe-allow-simulated',
+    'unsafe-plaintext-off-loopback',
+    'unsafe-plaintext-kme',
+  ],
+};
+
+const { name, accept, connect } = serviceSchema.shape;
+const SETTINGS: Readonly<Record<OptionName, z.ZodType>> = {
+  name,
+  accept,
+  connect,
+  ...SERVICE_SETTINGS,
+  ...PROCESS_SETTINGS,
+};
+
+/** Adds an option for each setting. `--verify-host` is for clients only. */
+export function serviceOptions<T>(parser: Argv<T>, mode: 'client' | 'server'): Argv<T> {
+  let withOptions = parser;
+  for (const [option, schema] of Object.entries(SETTINGS)) {
+    if (mode === 'server' && option === 'verify-host') continue;
+    withOptions = withOptions.option(option, yargsOption(schema)) as Argv<T>;
+  }
+  for (const [title, options] of Object.entries(GROUPS)) withOptions = withOptions.group([...options], title);
+  return withOptions;
+}
+
+function yargsOption(schema: z.ZodType): Options {
+  const describe = schema.description ?? '';
+  if (schema instanceof z.ZodBoolean) return { type: 'boolean', describe };
+  if (schema instanceof z.ZodNumber) return { type: 'number', requiresArg: true, describe };
+  if (schema instanceof z.ZodEnum) return { choices: schema.options, describe };
+  if (schema instanceof z.ZodArray) {
+    const choices = schema.element instanceof z.ZodEnum ? { choices: schema.element.options } : {};
+    return { type: 'string', array: true, describe: `${describe}; repeatable`, ...choices };
+  }
+  return { type: 'string', describe };
+}
+
+/**
+ * The configuration of one service, from what yargs parsed. The service is
+ * named after its mode unless `--name` says otherwise.
+ *
+ * @throws ConfigError whose keys are options, such as `--peer-sae`.
+ */
+export function configFromOptions(mode: 'client' | 'server', argv: Readonly<Record<string, unknown>>): ProxyConfig {
+  const given = (names: readonly string[]) =>
+    Object.fromEntries(names.filter((one) => argv[one] !== undefined).map((one) => [one, argv[one]]));
+  const service = { name: mode, mode, ...given(['name', 'accept', 'connect', ...Object.keys(SERVICE_SETTINGS)]) };
+  const input = { ...given(Object.keys(PROCESS_SETTINGS)), services: [service] };
+  const problems: ConfigProblem[] = [];
+  const parsed = fileSchema.safeParse(input);
+  if (!parsed.success) {
+    for (const { path, code, message } of schemaProblems(parsed.error, input, () => [])) {
+      const option = path.find((part, i) => typeof part === 'string' && (i === 0 ? part !== 'services' : true));
+      problems.push({ code, key: `--${option}`, message });
+    }
+    throw new ConfigError(problems as [ConfigProblem, ...ConfigProblem[]]);
+  }
+  const config = resolveConfig(parsed.data, {
+    directory: process.cwd(),
+    keyText: (key) => `--${key}`,
+    report: (_index, key, code, message) => problems.push({ code, key: `--${key}`, message }),
+  });
+  if (problems.length > 0) throw new ConfigError(problems as [ConfigProblem, ...ConfigProblem[]]);
+  return config;
+}

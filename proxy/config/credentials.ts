@@ -1,0 +1,113 @@
+/** The PEM files that a configuration names: read, checked, and with errors that name the file. */
+import { type FileHandle, open } from 'node:fs/promises';
+import { CertError, type Identity, loadIdentity, loadTrust, type TrustAnchors } from '../../certs/index.ts';
+import { ConfigError, ConfigErrorCode, type ConfigProblem } from './config-error.ts';
+import type { CredentialPaths } from './service-config.ts';
+
+/** Largest PEM file. */
+const MAX_FILE_BYTES = 1024 * 1024;
+/** Permission bits that let others than the owner at a key. */
+const GROUP_AND_WORLD = 0o077;
+
+/** What a service presents and whom it trusts. */
+export interface Credentials {
+  readonly identity: Identity;
+  readonly trust: TrustAnchors;
+  /** The files' text, for `node:tls` towards key managers. */
+  readonly certPem: string;
+  readonly keyPem: string;
+  readonly caPem: string;
+  /** For the log, each one line: a key file that others may read. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Reads the files of one identity.
+ *
+ * @throws ConfigError `ERR_CONFIG_FILE` for a file that can't be read, `ERR_CONFIG_CREDENTIALS` for one that can't be used.
+ */
+export async function loadCredentials(paths: CredentialPaths): Promise<Credentials> {
+  const [cert, key, ca] = await Promise.all([
+    readPem(paths.cert, 'certificate'),
+    readPem(paths.key, 'private key'),
+    readPem(paths.ca, 'CA'),
+  ]);
+  const identity = usable(`certificate ${paths.cert} with key ${paths.key}`, () => loadIdentity(cert.text, key.text));
+  const trust = usable(`CA ${paths.ca}`, () => loadTrust(ca.text));
+  const exposed = process.platform !== 'win32' && (key.mode & GROUP_AND_WORLD) !== 0;
+  const mode = (key.mode & 0o777).toString(8).padStart(4, '0');
+  return {
+    identity,
+    trust,
+    certPem: cert.text,
+    keyPem: key.text,
+    caPem: ca.text,
+    warnings: exposed ? [`private key ${paths.key} has mode ${mode}: others may read it; chmod 600 it`] : [],
+  };
+}
+
+/**
+ * Whether a service's own certificate names the SAE that it acts as: its peers
+ * will refuse it otherwise, and say less clearly why.
+ *
+ * @throws ConfigError `ERR_CONFIG_CREDENTIALS`.
+ */
+export function checkOwnSae(identity: Identity, sae: string, certPath: string): void {
+  if (identity.saeIds.includes(sae)) return;
+  const named = identity.saeIds.length === 0 ? 'no SAE' : `SAE ${identity.saeIds.join(', ')}`;
+  throw credentialError(`certificate ${certPath} names ${named}, but the service is SAE ${sae}`);
+}
+
+async function readPem(path: string, what: string): Promise<{ readonly text: string; readonly mode: number }> {
+  let file: FileHandle | undefined;
+  try {
+    file = await open(path, 'r');
+    const { mode, size } = await file.stat();
+    // A bounded read of what was opened: a device or a growing file can't fill the memory.
+    const buffer = Buffer.alloc(Math.min(size, MAX_FILE_BYTES) + 1);
+    const { bytesRead } = await file.read(buffer, 0, buffer.length, 0);
+    if (bytesRead > MAX_FILE_BYTES) throw credentialError(`${what} file ${path} has more than ${MAX_FILE_BYTES} bytes`);
+    const text = buffer.toString('utf8', 0, bytesRead);
+    buffer.fill(0);
+    return { text, mode };
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    throw new ConfigError([fileProblem(`${what} file ${path} can not be read: ${reasonText(code)}`)]);
+  } finally {
+    await file?.close();
+  }
+}
+
+function reasonText(code: string | undefined): string {
+  switch (code) {
+    case 'ENOENT':
+      return 'it does not exist';
+    case 'EACCES':
+    case 'EPERM':
+      return 'no permission';
+    case 'EISDIR':
+      return 'it is a folder';
+    default:
+      return code ?? 'unknown reason';
+  }
+}
+
+function usable<T>(what: string, load: () => T): T {
+  try {
+    return load();
+  } catch (error) {
+    if (!(error instanceof CertError)) throw error;
+    throw credentialError(`${what}: ${error.message} (${error.code})`, error);
+  }
+}
+
+function fileProblem(message: string): ConfigProblem {
+  return { code: ConfigErrorCode.file, message };
+}
+
+function credentialError(message: string, cause?: Error): ConfigError {
+  const error = new ConfigError([{ code: ConfigErrorCode.credentials, message }]);
+  if (cause !== undefined) error.cause = cause;
+  return error;
+}

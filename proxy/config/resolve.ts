@@ -1,0 +1,254 @@
+/**
+ * From what was written to what is meant: defaults joined and filled in, units
+ * and addresses read, and the checks that need more than one key.
+ */
+import { resolve as resolvePath } from 'node:path';
+import { addressText, type SocketAddress } from '../data-path/raw-socket.ts';
+import { DEFAULT_KEY_WAIT_MS, DEFAULT_REQUIREMENT, needsPqc, needsQkd } from '../policy.ts';
+import { DEFAULT_LIMITS } from '../tunnel/settings.ts';
+import { isLocalAddress, parseAddress } from './address.ts';
+import { ConfigErrorCode } from './config-error.ts';
+import { parseDuration } from './duration.ts';
+import {
+  type CipherSuiteName,
+  type DefaultsInput,
+  type FileInput,
+  type GroupName,
+  REQUIRED_SETTINGS,
+  type ServiceInput,
+} from './schema.ts';
+import type { CredentialPaths, KmeConfig, ProxyConfig, ServiceConfig } from './service-config.ts';
+
+const DEFAULT_KEYS_AHEAD = 4;
+const DEFAULT_KEY_TTL_MS = 3_600_000;
+const DEFAULT_DRAIN_TIMEOUT_MS = 30_000;
+const DEFAULT_GROUPS: readonly GroupName[] = ['X25519MLKEM768'];
+const DEFAULT_CIPHER_SUITES: readonly CipherSuiteName[] = ['TLS_AES_256_GCM_SHA384', 'TLS_AES_128_GCM_SHA256'];
+
+/** Takes note of a problem with a key of the service at `index`, or of the file if `index` is undefined. */
+export type Report = (index: number | undefined, key: string, code: ConfigErrorCode, message: string) => void;
+
+/** How keys are named in messages, and what relative paths are relative to. */
+export interface ResolveContext {
+  readonly report: Report;
+  readonly directory: string;
+  /** `peer-sae` in a file, `--peer-sae` on the command line. */
+  keyText(key: string): string;
+}
+
+/** The configuration that `input` means; incomplete where problems were reported. */
+export function resolveConfig(input: FileInput, context: ResolveContext): ProxyConfig {
+  const services = input.services.map((service, index) => {
+    return new ServiceResolver(service, input.defaults ?? {}, index, context).resolve();
+  });
+  checkTogether(services, context);
+  return {
+    services,
+    logLevel: input['log-level'] ?? 'info',
+    drainTimeoutMs: durationOf(input['drain-timeout'], DEFAULT_DRAIN_TIMEOUT_MS, (message) => {
+      context.report(undefined, 'drain-timeout', ConfigErrorCode.value, message);
+    }),
+  };
+}
+
+class ServiceResolver {
+  readonly #input: ServiceInput;
+  readonly #index: number;
+  readonly #context: ResolveContext;
+
+  constructor(service: ServiceInput, defaults: DefaultsInput, index: number, context: ResolveContext) {
+    this.#input = { ...defaults, ...service };
+    this.#index = index;
+    this.#context = context;
+  }
+
+  resolve(): ServiceConfig {
+    const input = this.#input;
+    for (const key of REQUIRED_SETTINGS) {
+      if (input[key] === undefined) this.#problem(key, ConfigErrorCode.missingKey, 'is missing');
+    }
+    const accept = this.#address('accept');
+    const connect = this.#address('connect');
+    const kme = this.#kme();
+    const service: ServiceConfig = {
+      name: input.name,
+      mode: input.mode,
+      accept,
+      connect,
+      sae: input.sae ?? '',
+      peerSae: input['peer-sae'] ?? [],
+      credentials: this.#credentials(),
+      ...(input['verify-host'] === undefined ? {} : { verifyHost: input['verify-host'] }),
+      ...(kme === undefined ? {} : { kme }),
+      keysAhead: input['keys-ahead'] ?? DEFAULT_KEYS_AHEAD,
+      keyTtlMs: this.#duration('key-ttl', DEFAULT_KEY_TTL_MS),
+      policy: {
+        require: input.require ?? DEFAULT_REQUIREMENT,
+        unsafeAllowClassical: input['unsafe-allow-classical'] ?? false,
+        keyWaitMs: this.#duration('key-wait', DEFAULT_KEY_WAIT_MS),
+      },
+      limits: {
+        maxConnections: input['max-connections'] ?? DEFAULT_LIMITS.maxConnections,
+        maxPendingHandshakes: input['max-pending-handshakes'] ?? DEFAULT_LIMITS.maxPendingHandshakes,
+        handshakeTimeoutMs: this.#duration('handshake-timeout', DEFAULT_LIMITS.handshakeTimeoutMs),
+        connectTimeoutMs: this.#duration('connect-timeout', DEFAULT_LIMITS.connectTimeoutMs),
+        idleTimeoutMs: this.#duration('idle-timeout', DEFAULT_LIMITS.idleTimeoutMs),
+        halfClosedTimeoutMs: this.#duration('half-closed-timeout', DEFAULT_LIMITS.halfClosedTimeoutMs),
+      },
+      groups: input.groups ?? DEFAULT_GROUPS,
+      cipherSuites: input['cipher-suites'] ?? DEFAULT_CIPHER_SUITES,
+      unsafeAllowSimulated: input['unsafe-allow-simulated'] ?? false,
+    };
+    this.#checkPlaintextSide(service);
+    this.#checkPolicy(service);
+    this.#checkTimeouts(service);
+    return service;
+  }
+
+  #problem(key: string, code: ConfigErrorCode, message: string): void {
+    this.#context.report(this.#index, key, code, message);
+  }
+
+  #conflict(key: string, message: string): void {
+    this.#problem(key, ConfigErrorCode.conflict, message);
+  }
+
+  #key(key: string): string {
+    return this.#context.keyText(key);
+  }
+
+  #address(key: 'accept' | 'connect'): SocketAddress {
+    try {
+      const address = parseAddress(String(this.#input[key]));
+      if (key === 'connect' && 'port' in address && address.port === 0)
+        throw new RangeError('a port to connect to is 1 to 65535');
+      return 'path' in address ? { path: resolvePath(this.#context.directory, address.path) } : address;
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      this.#problem(key, ConfigErrorCode.value, error.message);
+      return { host: '127.0.0.1', port: 0 };
+    }
+  }
+
+  #duration(key: keyof ServiceInput, defaultMs: number): number {
+    return durationOf(this.#input[key] as string | undefined, defaultMs, (message) => {
+      this.#problem(key, ConfigErrorCode.value, message);
+    });
+  }
+
+  #path(key: 'cert' | 'key' | 'ca' | 'kme-cert' | 'kme-key' | 'kme-ca'): string | undefined {
+    const path = this.#input[key];
+    if (path === undefined) return undefined;
+    if (path.includes('-----BEGIN')) {
+      this.#problem(key, ConfigErrorCode.value, 'holds PEM text; write the path of a file');
+      return undefined;
+    }
+    return resolvePath(this.#context.directory, path);
+  }
+
+  #credentials(): CredentialPaths {
+    return { cert: this.#path('cert') ?? '', key: this.#path('key') ?? '', ca: this.#path('ca') ?? '' };
+  }
+
+  #kme(): KmeConfig | undefined {
+    const { kme: url, 'kme-cert': cert, 'kme-key': key, ksid, 'open-as': openAs } = this.#input;
+    if (url === undefined) {
+      const idle = ['kme-cert', 'kme-key', 'kme-ca', 'kme-server-name', 'ksid', 'open-as'] as const;
+      const set = idle.find((one) => this.#input[one] !== undefined);
+      if (set !== undefined) this.#conflict(set, `is of no use without ${this.#key('kme')}`);
+      return undefined;
+    }
+    if ((cert === undefined) !== (key === undefined)) {
+      const [given, missing] = cert === undefined ? ['kme-key', 'kme-cert'] : ['kme-cert', 'kme-key'];
+      this.#conflict(given as string, `needs ${this.#key(missing as string)} as well`);
+    }
+    const own = this.#credentials();
+    const credentials = {
+      cert: this.#path('kme-cert') ?? own.cert,
+      key: this.#path('kme-key') ?? own.key,
+      ca: this.#path('kme-ca') ?? own.ca,
+    };
+    const serverName = this.#input['kme-server-name'];
+    const plaintext = this.#input['unsafe-plaintext-kme'] ?? false;
+    return {
+      url,
+      ...(plaintext ? {} : { credentials }),
+      ...(serverName === undefined ? {} : { serverName }),
+      ksid: ksid ?? 'allocated',
+      openAs: openAs ?? 'same',
+    };
+  }
+
+  #checkPlaintextSide(service: ServiceConfig): void {
+    const key = service.mode === 'client' ? 'accept' : 'connect';
+    const address = service[key];
+    if (isLocalAddress(address) || this.#input['unsafe-plaintext-off-loopback']) return;
+    const port = 'port' in address ? address.port : 0;
+    this.#problem(
+      key,
+      ConfigErrorCode.plaintext,
+      `${addressText(address)} is the plaintext side and not loopback; write 127.0.0.1:${port} or unix:/path, or set ${this.#key('unsafe-plaintext-off-loopback')}`,
+    );
+  }
+
+  #checkPolicy(service: ServiceConfig): void {
+    const { require, unsafeAllowClassical } = service.policy;
+    if (service.sae !== '' && service.peerSae.includes(service.sae)) {
+      this.#conflict('peer-sae', `names our own SAE ${service.sae}: nobody is their own peer`);
+    }
+    if (needsQkd(require) && service.kme === undefined) {
+      this.#conflict('require', `${require} needs QKD keys, and there is no ${this.#key('kme')} to give them`);
+    }
+    const postQuantum = service.groups.some((group) => group.includes('MLKEM'));
+    const classicalWillDo =
+      require === 'qkd' || (require === 'qkd-or-pqc' && (service.kme !== undefined || unsafeAllowClassical));
+    if (!postQuantum && (needsPqc(require) || !classicalWillDo)) {
+      this.#conflict('groups', `has no post-quantum group, and ${require} needs one, as X25519MLKEM768`);
+    }
+    if (service.verifyHost !== undefined && service.mode === 'server') {
+      this.#conflict('verify-host', 'is for services of mode client: the certificates of clients name no host');
+    }
+    const same = addressText(service.accept) === addressText(service.connect);
+    if (same) this.#conflict('connect', `is the address that is accepted on, ${addressText(service.accept)}`);
+  }
+
+  #checkTimeouts(service: ServiceConfig): void {
+    const { handshakeTimeoutMs, connectTimeoutMs, halfClosedTimeoutMs } = service.limits;
+    const never: readonly (readonly [string, number])[] = [
+      ['handshake-timeout', handshakeTimeoutMs],
+      ['connect-timeout', connectTimeoutMs],
+      ['half-closed-timeout', halfClosedTimeoutMs],
+      ['key-ttl', service.keyTtlMs],
+    ];
+    for (const [key, milliseconds] of never) {
+      if (milliseconds === 0) this.#problem(key, ConfigErrorCode.value, 'must be longer than 0');
+    }
+  }
+}
+
+/** Names and addresses that two services can't share. */
+function checkTogether(services: readonly ServiceConfig[], { report }: ResolveContext): void {
+  const names = new Map<string, number>();
+  const addresses = new Map<string, string>();
+  services.forEach((service, index) => {
+    if (names.has(service.name))
+      report(index, 'name', ConfigErrorCode.conflict, `${service.name} is taken by another service`);
+    else names.set(service.name, index);
+    if ('port' in service.accept && service.accept.port === 0) return;
+    const text = addressText(service.accept);
+    const other = addresses.get(text);
+    if (other === undefined) addresses.set(text, service.name);
+    else report(index, 'accept', ConfigErrorCode.conflict, `${text} is accepted on by service ${other} already`);
+  });
+}
+
+function durationOf(text: string | undefined, defaultMs: number, problem: (message: string) => void): number {
+  if (text === undefined) return defaultMs;
+  try {
+    return parseDuration(text);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    problem(error.message);
+    return defaultMs;
+  }
+}
