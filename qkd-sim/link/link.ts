@@ -25,6 +25,9 @@ const STRETCH_SECONDS = 0.5;
 const DEFAULT_AUTH_RESERVE_BITS = 8192;
 /** Bounds the arrays of a block: about 100 MB. */
 const MAX_BLOCK_SIZE_BITS = 2 ** 25;
+const MIN_BLOCK_SIZE_BITS = 1000;
+const MIN_EPSILON = 1e-30;
+const MAX_AUTH_RESERVE_BITS = 2 ** 24;
 
 type Progress = (progress: BlockProgress) => void | Promise<void>;
 type Stage = keyof StageDurations;
@@ -44,10 +47,9 @@ export class QkdLink {
 
   /** `nowMs` measures the durations of stages, nothing else. Throws `RangeError` on a figure out of range. */
   constructor(config: LinkConfig, nowMs: () => number = systemClock.nowMs) {
+    expectLinkConfig(config);
     const preset: LinkPreset = presets[config.preset ?? 'metro'];
     const reserveBits = config.authReserveBits ?? DEFAULT_AUTH_RESERVE_BITS;
-    expectRange('lengthKm', config.lengthKm, 0, 1000);
-    expectRange('authReserveBits', reserveBits, 0, 2 ** 30);
     this.#preset = preset;
     this.#nowMs = nowMs;
     this.parameters = {
@@ -58,10 +60,6 @@ export class QkdLink {
         epsilonCorrectness: config.epsilonCorrectness ?? preset.epsilonCorrectness,
       },
     };
-    if (!Number.isInteger(this.parameters.blockSizeBits)) throw new RangeError('blockSizeBits is not an integer');
-    expectRange('blockSizeBits', this.parameters.blockSizeBits, 1000, MAX_BLOCK_SIZE_BITS);
-    expectRange('epsilonSecrecy', this.parameters.security.epsilonSecrecy, 1e-30, 0.1);
-    expectRange('epsilonCorrectness', this.parameters.security.epsilonCorrectness, 1e-30, 0.1);
 
     const random: RandomSource = config.seed === undefined ? systemSource : seededSource(config.seed);
     this.#transmission = new Transmission(preset, config.lengthKm, random);
@@ -291,6 +289,18 @@ class StageTimer {
   get durations(): StageDurations {
     return { ...this.#spent };
   }
+}
+
+/** Throws `RangeError` on a figure out of range. */
+export function expectLinkConfig(config: LinkConfig): void {
+  if (!Object.hasOwn(presets, config.preset ?? 'metro')) throw new RangeError(`no preset ${config.preset}`);
+  expectRange('lengthKm', config.lengthKm, 0, 1000);
+  expectRange('blockSizeBits', config.blockSizeBits ?? MIN_BLOCK_SIZE_BITS, MIN_BLOCK_SIZE_BITS, MAX_BLOCK_SIZE_BITS);
+  if (!Number.isInteger(config.blockSizeBits ?? 0)) throw new RangeError('blockSizeBits is not an integer');
+  expectRange('interceptFraction', config.eavesdropper?.interceptFraction ?? 0, 0, 1);
+  expectRange('epsilonSecrecy', config.epsilonSecrecy ?? MIN_EPSILON, MIN_EPSILON, 0.1);
+  expectRange('epsilonCorrectness', config.epsilonCorrectness ?? MIN_EPSILON, MIN_EPSILON, 0.1);
+  expectRange('authReserveBits', config.authReserveBits ?? 0, 0, MAX_AUTH_RESERVE_BITS);
 }
 
 function expectRange(name: string, value: number, min: number, max: number): void {
