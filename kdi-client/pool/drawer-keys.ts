@@ -11,6 +11,8 @@ export interface KeyOrigin {
   held: number;
   /** Its keys are not offered (again): they disagreed, or the peer's process is another one. */
   withdrawn: boolean;
+  /** False once the process that its keys were announced to is gone. */
+  peerKnows: boolean;
 }
 
 export type DrawerKeyState = 'drawn' | 'announced' | 'ready' | 'leased';
@@ -143,7 +145,7 @@ export class DrawerKeys {
   }
 
   drop(key: DrawerKey, reason: DropReason): void {
-    const announced = key.state !== 'drawn';
+    const announced = key.state !== 'drawn' && key.origin.peerKnows;
     if (this.#remove(key)) this.#options.onDropped(key, reason, announced);
   }
 

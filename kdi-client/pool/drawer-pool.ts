@@ -314,7 +314,7 @@ export class DrawerPool {
 
   async #openStream(signal: AbortSignal): Promise<void> {
     const { source, peerSaeId, hooks } = this.#options;
-    const origin: KeyOrigin = { kme: source.kme, held: 0, withdrawn: false };
+    const origin: KeyOrigin = { kme: source.kme, held: 0, withdrawn: false, peerKnows: true };
     const stream: CurrentStream = { origin, draw: undefined, ksid: undefined, peerOpened: !source.needsStream };
     this.#stream = stream;
     try {
@@ -378,7 +378,7 @@ export class DrawerPool {
     // A mismatch condemns a 004 stream, but only the batch where there are no streams.
     const origin: KeyOrigin = this.#options.source.needsStream
       ? stream.origin
-      : { kme: delivered[0]?.metadata.kme ?? stream.origin.kme, held: 0, withdrawn: false };
+      : { kme: delivered[0]?.metadata.kme ?? stream.origin.kme, held: 0, withdrawn: false, peerKnows: true };
     let duplicate: QkdKeyReference | undefined;
     for (const key of delivered) {
       if (this.#keys.size >= this.#quota) key.secret.wipe();
@@ -478,7 +478,10 @@ export class DrawerPool {
     this.#channelUp = false;
     this.#retireStream();
     const origins = new Set([...this.#keys.values()].map(({ origin }) => origin));
-    for (const origin of origins) this.#keys.withdraw(origin, reason);
+    for (const origin of origins) {
+      origin.peerKnows = false;
+      this.#keys.withdraw(origin, reason);
+    }
   }
 
   // Answering.

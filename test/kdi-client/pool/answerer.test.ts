@@ -1,0 +1,282 @@
+import { expect } from 'chai';
+import {
+  Answerer,
+  type AnswererOptions,
+  AnswererStore,
+  type AnswererStoreOptions,
+  KdiError,
+  KdiErrorCode,
+  type QkdKeyReference,
+  referenceText,
+} from '../../../kdi-client/index.ts';
+import { hexOf } from '../../../tls-ext/bytes/index.ts';
+import { FakeSource, keyOf } from '../support/fake-source.ts';
+import { settle, VirtualClock } from '../support/virtual-clock.ts';
+
+const KSID = new Uint8Array(16).fill(9);
+const STREAM = {
+  ksid: KSID,
+  qos: {
+    keyChunkSizeBytes: 32,
+    maxBps: 0,
+    minBps: 0,
+    jitterBps: 0,
+    priority: 0,
+    timeoutMs: 1,
+    ttlSeconds: 0,
+    metadataMimetype: '',
+  },
+};
+const reference = (index: number, drawer = 'siteA'): QkdKeyReference => ({
+  api: 'etsi004',
+  drawer,
+  ksid: KSID,
+  index,
+  slice: 0,
+});
+const delivered = (of: QkdKeyReference, expiresAtMs?: number) => ({
+  reference: of,
+  secret: keyOf(of),
+  metadata: { kme: 'kme-b:1', hops: 0 },
+  ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
+});
+
+describe('kdi-client/pool/answerer-store', () => {
+  let clock: VirtualClock;
+  let stores: AnswererStore[] = [];
+  const storeOf = (options: Partial<AnswererStoreOptions> = {}): AnswererStore => {
+    const store = new AnswererStore({ clock, ...options });
+    stores.push(store);
+    return store;
+  };
+  beforeEach(() => {
+    clock = new VirtualClock();
+  });
+  afterEach(() => {
+    for (const store of stores) store.close();
+    stores = [];
+    expect(clock.pending).to.equal(0);
+  });
+
+  it('finds without burning, burns once, and never takes the same reference again', () => {
+    const store = storeOf();
+    const key = delivered(reference(1));
+    store.accept(key);
+    const found = store.find(reference(1))!;
+    expect(hexOf(found.secret.expose())).to.equal(hexOf(keyOf(reference(1)).expose()));
+    found.secret.wipe();
+    expect(store.find(reference(1)), 'looking costs nothing').to.not.equal(undefined);
+    expect(store.burn(reference(1))).to.equal(true);
+    expect(store.burn(reference(1)), 'a second use').to.equal(false);
+    expect(store.find(reference(1))).to.equal(undefined);
+    expect(key.secret.wiped).to.equal(true);
+    const again = delivered(reference(1));
+    expect(() => store.accept(again))
+      .to.throw(KdiError)
+      .that.has.property('code', KdiErrorCode.alreadyUsed);
+    expect(again.secret.wiped).to.equal(true);
+  });
+
+  it('holds each drawer to its quota, and all of them to the whole', () => {
+    const store = storeOf({ maxKeysPerDrawer: 2, maxKeys: 3 });
+    for (const index of [1, 2]) store.accept(delivered(reference(index)));
+    expect(() => store.accept(delivered(reference(3)))).to.throw(KdiError, /quota/);
+    store.accept(delivered(reference(1, 'siteC')));
+    expect(() => store.accept(delivered(reference(2, 'siteC')))).to.throw(KdiError, /in all/);
+    store.drop(reference(1));
+    store.accept(delivered(reference(2, 'siteC')));
+    expect(store.status()).to.deep.include({ keys: 3, keysByDrawer: { siteA: 1, siteC: 2 } });
+  });
+
+  it('forgets a key at its TTL to the millisecond, and wipes it soon after', async () => {
+    const store = storeOf();
+    const key = delivered(reference(1), clock.now() + 500);
+    store.accept(key);
+    await clock.advance(499);
+    expect(store.find(reference(1))).to.not.equal(undefined);
+    await clock.advance(1);
+    expect(store.find(reference(1))).to.equal(undefined);
+    expect(store.burn(reference(1))).to.equal(false);
+    await clock.advance(1_000);
+    expect(key.secret.wiped).to.equal(true);
+    expect(store.status().totals).to.deep.equal({ accepted: 1, burnt: 0, dropped: 0, expired: 1 });
+  });
+
+  it('drops all of a drawer, or of one stream of it, and what it has not seen yet', () => {
+    const store = storeOf();
+    store.accept(delivered(reference(1)));
+    store.accept(delivered({ ...reference(1), ksid: new Uint8Array(16) } as QkdKeyReference));
+    store.accept(delivered(reference(1, 'siteC')));
+    store.dropAll('siteA', KSID);
+    expect(store.status().keys).to.equal(2);
+    store.dropAll('siteA');
+    expect(store.status().keysByDrawer).to.deep.equal({ siteC: 1 });
+    store.drop(reference(7));
+    expect(() => store.accept(delivered(reference(7))))
+      .to.throw(KdiError)
+      .that.has.property('code', KdiErrorCode.alreadyUsed);
+  });
+});
+
+describe('kdi-client/pool/answerer', () => {
+  let clock: VirtualClock;
+  let source: FakeSource;
+  let store: AnswererStore;
+  let answerer: Answerer;
+  let heard: string[];
+  let agree: boolean;
+
+  function start(options: Partial<AnswererOptions> = {}, storeOptions: Partial<AnswererStoreOptions> = {}): void {
+    clock = new VirtualClock();
+    source = new FakeSource(clock);
+    store = new AnswererStore({ clock, ...storeOptions });
+    heard = [];
+    agree = true;
+    answerer = new Answerer({
+      source,
+      drawerSaeId: 'siteA',
+      store,
+      clock,
+      random: () => 0.5,
+      hooks: {
+        streamOpened: () => heard.push('opened'),
+        streamFailed: (_ksid, error) => heard.push(`failed ${error.code}`),
+        keyFetched: (of, secret) => {
+          expect(hexOf(secret.expose())).to.equal(hexOf(keyOf(of, source.seed).expose()));
+          heard.push(`${agree ? 'acked' : 'mismatch'} ${referenceText(of).split(':').at(-2)}`);
+          return agree;
+        },
+        keyUnavailable: (_of, error, final) => heard.push(`${final ? 'never' : 'pending'} ${error.code}`),
+      },
+      ...options,
+    });
+  }
+  afterEach(async () => {
+    source.letGo();
+    await answerer.close();
+    store.close();
+    await settle();
+    expect(clock.pending, 'timers left').to.equal(0);
+    expect(source.streamsOpen, 'streams left open').to.equal(0);
+    expect(
+      source.handedOut.filter((secret) => !secret.wiped),
+      'secrets not wiped',
+    ).to.have.length(0);
+  });
+
+  it('opens the announced stream and fetches announced keys ahead', async () => {
+    start();
+    answerer.announceStream(STREAM);
+    await settle();
+    answerer.announceKeys([reference(0), reference(1)]);
+    await settle();
+    expect(heard).to.deep.equal(['opened', 'acked 0', 'acked 1']);
+    expect(store.find(reference(1))?.secret.wipe()).to.equal(undefined);
+    expect(store.status().keys).to.equal(2);
+  });
+
+  it('confirms at once what is announced again after a reconnect, without asking the KME', async () => {
+    start();
+    answerer.announceStream(STREAM);
+    await settle();
+    answerer.announceKeys([reference(0)]);
+    await settle();
+    answerer.announceStream(STREAM);
+    answerer.announceKeys([reference(0)]);
+    expect(heard).to.deep.equal(['opened', 'acked 0', 'opened', 'acked 0']);
+    expect(source.lookups).to.equal(1);
+  });
+
+  it('says once that the stream is not open yet, tries on, and says so when it is', async () => {
+    start();
+    source.openError = KdiErrorCode.connect;
+    answerer.announceStream(STREAM);
+    await clock.advance(1_000);
+    source.openError = undefined;
+    await clock.advance(1_000);
+    expect(heard).to.deep.equal([`failed ${KdiErrorCode.connect}`, 'opened']);
+  });
+
+  it('looks for a key that is not there yet until its deadline, and caches no refusal', async () => {
+    start({ fetchDeadlineMs: 10_000 });
+    answerer.announceStream(STREAM);
+    await settle();
+    source.lookupError = KdiErrorCode.keyNotFound;
+    answerer.announceKeys([reference(0), reference(1)]);
+    await clock.advance(1_000);
+    source.lookupError = undefined;
+    await clock.advance(1_000);
+    expect(heard.slice(1)).to.have.members([
+      `pending ${KdiErrorCode.keyNotFound}`,
+      `pending ${KdiErrorCode.keyNotFound}`,
+      'acked 0',
+      'acked 1',
+    ]);
+    source.lookupError = KdiErrorCode.keyNotFound;
+    answerer.announceKeys([reference(2)]);
+    await clock.advance(10_001);
+    expect(heard.slice(-2)).to.deep.equal([`pending ${KdiErrorCode.keyNotFound}`, `never ${KdiErrorCode.keyNotFound}`]);
+  });
+
+  it('drops a key whose check value differs', async () => {
+    start();
+    agree = false;
+    source.seed = 'other';
+    answerer.announceStream(STREAM);
+    await settle();
+    answerer.announceKeys([reference(0)]);
+    await settle();
+    expect(heard.at(-1)).to.equal('mismatch 0');
+    expect(store.find(reference(0))).to.equal(undefined);
+  });
+
+  it('asks the KME for nothing that a peer may not announce', async () => {
+    start({}, { maxKeysPerDrawer: 2 });
+    answerer.announceStream(STREAM);
+    await settle();
+    heard.length = 0;
+    answerer.announceKeys([reference(0, 'siteX'), { api: 'skip', drawer: 'siteA', keyId: new Uint8Array(16) }]);
+    expect(heard).to.deep.equal([`never ${KdiErrorCode.badRequest}`, `never ${KdiErrorCode.badRequest}`]);
+    heard.length = 0;
+    source.hold();
+    answerer.announceKeys([0, 1, 2, 3].map((index) => reference(index)));
+    expect(heard).to.deep.equal([`never ${KdiErrorCode.quota}`, `never ${KdiErrorCode.quota}`]);
+    source.letGo();
+    await settle();
+    expect(source.lookups).to.equal(2);
+    store.burn(reference(0));
+    answerer.announceKeys([reference(0)]);
+    expect(heard.at(-1)).to.equal(`never ${KdiErrorCode.alreadyUsed}`);
+  });
+
+  it('a key that is dropped while it is fetched is wiped when it comes', async () => {
+    start();
+    answerer.announceStream(STREAM);
+    await settle();
+    source.hold();
+    answerer.announceKeys([reference(0)]);
+    answerer.dropKeys([reference(0)]);
+    source.letGo();
+    await settle();
+    expect(heard).to.deep.equal(['opened']);
+    expect(store.status().keys).to.equal(0);
+    expect(answerer.pending).to.equal(0);
+  });
+
+  it('one drawer can not drop another’s keys', async () => {
+    start();
+    store.accept(delivered(reference(0, 'siteC')));
+    answerer.dropKeys([reference(0, 'siteC')]);
+    expect(store.status().keys).to.equal(1);
+  });
+
+  it('closes a stream when told, and the oldest when there are too many', async () => {
+    start({ maxStreams: 2 });
+    for (const byte of [1, 2, 3]) answerer.announceStream({ ...STREAM, ksid: new Uint8Array(16).fill(byte) });
+    await settle();
+    expect(source.streamsOpen).to.equal(2);
+    answerer.closeStream(new Uint8Array(16).fill(3));
+    await settle();
+    expect(source.streamsOpen).to.equal(1);
+  });
+});
