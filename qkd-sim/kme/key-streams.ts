@@ -166,7 +166,6 @@ export class KeyStreams {
     }
     stream.ownerKmeId = reply.ownerKmeId;
     stream.qos = reply.qos;
-    if (reply.peerIsOpen && stream.remote === 'not-yet') stream.remote = 'open';
     return openSuccess(stream);
   }
 
@@ -294,18 +293,18 @@ export class KeyStreams {
       const stream = this.#register({ ksid, localSaeId: peerSaeId, remoteSaeId: openedBySaeId }, peer, ownerKmeId, qos);
       if (stream === undefined) return { outcome: 'refused' };
       stream.remote = 'open';
-      return { outcome: 'registered', ownerKmeId, qos, peerIsOpen: false };
+      return { outcome: 'registered', ownerKmeId, qos };
     }
     const sameStream = known.localSaeId === peerSaeId && known.remoteSaeId === openedBySaeId;
     if (!sameStream || known.remote !== 'not-yet') return { outcome: 'in-use' };
+    // Opened here too, at the same time: our own announcement is under way, and the reply to it will agree with this one.
     known.remote = 'open';
     if (ownerKmeId !== known.ownerKmeId && fromKmeId < kmeId) {
       known.ownerKmeId = fromKmeId;
       known.qos = qos;
     }
     known.notify();
-    const { ownerKmeId: owner } = known;
-    return { outcome: 'registered', ownerKmeId: owner, qos: known.qos, peerIsOpen: known.local === 'open' };
+    return { outcome: 'registered', ownerKmeId: known.ownerKmeId, qos: known.qos };
   }
 
   acceptClose(fromKmeId: string, ksid: string): void {

@@ -15,12 +15,7 @@ export interface StreamAnnouncement {
 
 export type StreamAnnouncementReply =
   /** The stream is known here now. The owner and its QoS hold for both. */
-  | {
-      readonly outcome: 'registered';
-      readonly ownerKmeId: string;
-      readonly qos: Etsi004Qos;
-      readonly peerIsOpen: boolean;
-    }
+  | { readonly outcome: 'registered'; readonly ownerKmeId: string; readonly qos: Etsi004Qos }
   /** The KSID stands for something else here, or for a stream that one side has lost. */
   | { readonly outcome: 'in-use' }
   /** No such SAE here, or no room for another stream. */
