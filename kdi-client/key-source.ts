@@ -116,6 +116,8 @@ export interface KeySource {
   readonly kme: string;
   /** Whether keys come from a stream that the answerer must open too, before the first draw. */
   readonly needsStream: boolean;
+  /** Another draw would make the KME forget keys that the peer has not fetched yet. */
+  readonly oneBatchAtATime?: boolean;
   openDraw(peerSaeId: string, options?: OpenDrawOptions): Promise<DrawStream>;
   openLookup(drawerSaeId: string, options?: OpenLookupOptions): Promise<LookupStream>;
   /** Rejects with `ERR_KDI_UNSUPPORTED` where the API has no such call (004). */

@@ -29,6 +29,8 @@ export interface DrawerKey {
   deadlineMs: number;
   offers: number;
   firstOfferedAtMs: number | undefined;
+  /** False once the peer said that it doesn't have it. */
+  peerKnows: boolean;
 }
 
 export interface DrawerKeysOptions {
@@ -99,6 +101,7 @@ export class DrawerKeys {
       deadlineMs: Number.POSITIVE_INFINITY,
       offers: 0,
       firstOfferedAtMs: undefined,
+      peerKnows: true,
     };
     origin.held++;
     this.#keys.set(text, key);
@@ -145,8 +148,14 @@ export class DrawerKeys {
   }
 
   drop(key: DrawerKey, reason: DropReason): void {
-    const announced = key.state !== 'drawn' && key.origin.peerKnows;
+    const announced = key.state !== 'drawn' && key.peerKnows && key.origin.peerKnows;
     if (this.#remove(key)) this.#options.onDropped(key, reason, announced);
+  }
+
+  /** Drops a key that the peer itself gave up, now or when it comes back unused; the peer isn't told. */
+  giveUp(key: DrawerKey, reason: DropReason): void {
+    key.peerKnows = false;
+    if (key.state !== 'leased') this.drop(key, reason);
   }
 
   /** Drops an origin's keys, now or, where one is on loan, when it comes back unused. */
@@ -192,7 +201,7 @@ export class DrawerKeys {
   #release(key: DrawerKey): void {
     const { clock, maxOffers, offerWindowMs } = this.#options;
     const until = (key.firstOfferedAtMs as number) + offerWindowMs;
-    if (key.origin.withdrawn) {
+    if (key.origin.withdrawn || !key.peerKnows) {
       this.drop(key, 'discarded');
       return;
     }

@@ -22,7 +22,14 @@ export const NoKeyReason = {
 export type NoKeyReason = (typeof NoKeyReason)[keyof typeof NoKeyReason];
 
 /** Why a key left the pool other than by use. */
-export type DropReason = 'expired' | 'unacknowledged' | 'mismatch' | 'offered-too-often' | 'discarded' | 'closed';
+export type DropReason =
+  | 'expired'
+  | 'unacknowledged'
+  | 'unavailable'
+  | 'mismatch'
+  | 'offered-too-often'
+  | 'discarded'
+  | 'closed';
 
 /** A key for the key channel to announce. `secret` is borrowed for the call, to compute the check value from. */
 export interface KeyToAnnounce {

@@ -103,7 +103,7 @@ export class DrawerPool {
       ackTimeoutMs: options.ackTimeoutMs ?? 60_000,
       onDropped: (key, reason, announced) => {
         this.#totals.dropped++;
-        if (announced && this.#channelUp) this.#options.hooks.dropKeys([key.delivered.reference]);
+        if (announced) this.#options.hooks.dropKeys([key.delivered.reference]);
         this.#emit({ type: 'dropped', reference: key.delivered.reference, reason });
       },
       onRemoved: (key) => {
@@ -152,6 +152,14 @@ export class DrawerPool {
     if (this.#streamOf(ksid) !== undefined) this.#peerKmeReachable = false;
   }
 
+  /** The peer gave it up for good, or its KME lost it: a fresh one is opened. */
+  streamLost(ksid: Uint8Array): void {
+    const stream = this.#streamOf(ksid);
+    if (stream === undefined) return;
+    this.#retireStream();
+    this.#retryIn(this.#failureBackoff.next());
+  }
+
   /** The peer's own word on its KME. */
   setPeerKmeReachable(reachable: boolean): void {
     this.#peerKmeReachable = reachable;
@@ -168,6 +176,12 @@ export class DrawerPool {
     this.#waiters.serve();
     this.#fill();
     return true;
+  }
+
+  /** The peer doesn't have it, or no more: burnt. It's not told, since it said so. One that is on loan goes when it comes back. */
+  markUnavailable(reference: QkdKeyReference): void {
+    const key = this.#keys.get(referenceText(reference));
+    if (key !== undefined) this.#keys.giveUp(key, 'unavailable');
   }
 
   /** The peer has another key under this reference: what it came with is quarantined. */
@@ -283,8 +297,9 @@ export class DrawerPool {
 
   #mayDraw(): boolean {
     const ahead = this.#ahead();
-    // After a mismatch: one probe at a time, whose answer is awaited.
-    if (this.#mismatchesInARow > 0 && this.#keys.count('drawn') + this.#keys.count('announced') > 0) return false;
+    // After a mismatch one probe at a time, whose answer is awaited; and some KMEs forget a batch over the next one.
+    const oneByOne = this.#mismatchesInARow > 0 || this.#options.source.oneBatchAtATime === true;
+    if (oneByOne && this.#keys.count('drawn') + this.#keys.count('announced') > 0) return false;
     if (ahead >= this.#high) this.#wantsMore = false;
     else if (ahead <= this.#low) this.#wantsMore = true;
     return this.#wantsMore && this.#keys.size < this.#quota;
@@ -327,7 +342,7 @@ export class DrawerPool {
       });
     } catch (error) {
       if (this.#stream === stream) this.#stream = undefined;
-      if (stream.ksid !== undefined && this.#channelUp) hooks.closeStream(stream.ksid);
+      if (stream.ksid !== undefined) hooks.closeStream(stream.ksid);
       throw error;
     }
     if (this.#stream !== stream) {
@@ -469,7 +484,7 @@ export class DrawerPool {
     const stream = this.#retired.get(origin);
     if (stream === undefined || origin.held > 0) return;
     this.#retired.delete(origin);
-    if (stream.ksid !== undefined && this.#channelUp) this.#options.hooks.closeStream(stream.ksid);
+    if (stream.ksid !== undefined) this.#options.hooks.closeStream(stream.ksid);
     void stream.draw?.close();
   }
 

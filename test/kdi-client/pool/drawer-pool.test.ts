@@ -298,6 +298,30 @@ describe('kdi-client/pool/drawer-pool', () => {
     expect(bench.pool.markReady(lost!), 'too late').to.equal(false);
   });
 
+  it('burns a key that the peer does not have, without telling it, and replaces it', async () => {
+    const bench = await new Bench().up();
+    const onLoan = leaseOf(bench.pool.take());
+    bench.pool.markUnavailable(bench.announced[1]!);
+    bench.pool.markUnavailable(onLoan.reference);
+    expect(bench.pool.status()).to.include({ leased: 1 });
+    onLoan.release();
+    await settle();
+    expect(bench.pool.status()).to.include({ ready: 4, leased: 0 });
+    expect(bench.dropped).to.deep.equal([]);
+    expect(bench.pool.status().totals.dropped).to.equal(2);
+  });
+
+  it('opens a fresh stream after a pause when the peer lost the old one', async () => {
+    const bench = await new Bench().up();
+    bench.pool.streamLost(bench.streams[0]!.ksid);
+    leaseOf(bench.pool.take()).commit();
+    await settle();
+    expect(bench.source.draws).to.equal(4);
+    await bench.clock.advance(500);
+    expect(bench.streams).to.have.length(2);
+    expect(bench.pool.status().ready).to.equal(4);
+  });
+
   it('holds no more than the peer’s quota, leased keys included', async () => {
     const bench = await new Bench({ highWatermark: 8 }).up(INSTANCE, 3);
     expect(bench.pool.status().ready).to.equal(3);
