@@ -36,7 +36,12 @@ export interface ConnectionRecord {
 }
 
 export type LogEvent =
-  | { readonly event: 'listening'; readonly service: string; readonly role: 'client' | 'server'; readonly address: string }
+  | {
+      readonly event: 'listening';
+      readonly service: string;
+      readonly role: 'client' | 'server';
+      readonly address: string;
+    }
   | ({ readonly event: 'established' } & ConnectionRecord)
   | ({ readonly event: 'fallback'; readonly message: string } & ConnectionRecord)
   /** One for each connection, when it is over. `code` and `error`: how it ended, if not by an orderly close. */
@@ -104,13 +109,15 @@ export type LogEvent =
       readonly event: 'key-mismatch';
       readonly sae: string;
       readonly peer: string;
-      readonly keyId: string;
+      readonly keyId?: string;
       readonly kme: string;
       readonly peerKme: string;
       readonly message: string;
     }
   /** A binder that does not verify: counted, and nothing is burnt for it. */
   | { readonly event: 'bad-binder'; readonly service: string; readonly clientAddress: string; readonly count: number }
+  /** Something that an operator should mend, such as a key file that others may read. */
+  | { readonly event: 'warning'; readonly service: string; readonly message: string }
   | { readonly event: 'draining'; readonly signal: string; readonly connections: number }
   | { readonly event: 'stopped'; readonly connectionsCut: number }
   | { readonly event: 'internal-error'; readonly service?: string; readonly code: string; readonly error: string };

@@ -158,5 +158,5 @@ export function explainReason(reason: FallbackReason): string {
 
 function explainRefusal(settings: PolicySettings, mode: AdmittedMode, reason: FallbackReason | undefined): string {
   const demand = `the service requires ${settings.require}, and the connection would have been ${mode}`;
-  return reason === undefined ? demand : `${demand}: ${EXPLANATIONS[reason]}`;
+  return reason === undefined ? demand : `${demand}: ${explainReason(reason)}`;
 }

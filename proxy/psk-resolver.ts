@@ -9,8 +9,8 @@ import {
   type Clock,
   DrawerPool,
   type DrawerPoolEvent,
-  Etsi004Source,
   type Etsi004QosSettings,
+  Etsi004Source,
   type KdiError,
   KdiErrorCode,
   type KeySource,
@@ -21,9 +21,9 @@ import {
   type TakeResult,
 } from '../kdi-client/index.ts';
 import {
-  type KeyChannelState,
   KeyChannelAnswerer,
   KeyChannelDrawer,
+  type KeyChannelState,
   type MismatchReport,
   type NoOfferReason,
   type QkdKeyReference,
@@ -40,11 +40,14 @@ import { type EventLog, RepeatLimiter } from './log.ts';
 import type { FallbackReason } from './policy.ts';
 import type { ClientKeys, KeyOffer, ServerKeyAnswer } from './tunnel/settings.ts';
 
+export type { KmeTls };
+
 /** A key manager, as configured. */
 export interface KmeSettings {
   /** `etsi004://HOST:PORT[?dialect=qubip]`. */
   readonly url: string;
-  readonly tls: KmeTls;
+  /** Absent: plain TCP, and every key can be read on the wire. */
+  readonly tls?: KmeTls;
   readonly ksid?: 'allocated' | 'chosen';
   readonly openAs?: 'same' | 'swapped';
   readonly qos?: Etsi004QosSettings;
@@ -58,6 +61,8 @@ export interface KeyServiceSettings {
   readonly instance: Uint8Array;
   readonly services: readonly ServiceRequirement[];
   readonly log: EventLog;
+  /** Longest life of a key that nobody used. */
+  readonly keyTtlMs: number;
   readonly clock?: Clock;
 }
 
@@ -70,8 +75,6 @@ export interface DrawerSettings extends KeyServiceSettings {
 
 /** Most keys outstanding with one peer. */
 const QUOTA = 4_096;
-/** Life of a key from its announcement; the key manager's TTL may end it sooner. */
-const KEY_TTL_MS = 3_600_000;
 
 /**
  * Makes the client of a key manager. Nothing is sent before the first key is wanted.
@@ -83,7 +86,7 @@ export function createKeySource(kme: KmeSettings, ownSae: string): KeySource {
   return new Etsi004Source({
     address,
     saeId: ownSae,
-    tls: kme.tls,
+    ...(kme.tls === undefined ? { unsafePlainTcp: true } : { tls: kme.tls }),
     ...(kme.ksid === undefined ? {} : { ksid: kme.ksid }),
     ...(kme.openAs === undefined ? {} : { openAs: kme.openAs }),
     ...(kme.qos === undefined ? {} : { qos: kme.qos }),
@@ -157,13 +160,13 @@ export class DrawerKeyService implements ClientKeys, ChannelEnd {
   }
 
   #addPeer(peerSae: string): DrawerOfPeer {
-    const { ownSae, kme, instance, services, clock = systemClock, keysAhead } = this.#settings;
+    const { ownSae, kme, instance, services, clock = systemClock, keysAhead, keyTtlMs } = this.#settings;
     const source = createKeySource(kme, ownSae);
     const link = new DrawerLink({
       machine: new KeyChannelDrawer({ ownSae, peerSae, instance, quota: QUOTA, kmeName: source.kme, services }),
       nowMs: () => clock.now(),
       referenceText,
-      keyTtlMs: KEY_TTL_MS,
+      keyTtlMs,
       onMismatch: (report) => logMismatch(this.#settings, peerSae, report),
       onQuarantine: (quarantined, ownKme) => this.#logKme(ownKme, quarantined ? 'quarantined' : 'reachable'),
       onPeerState: () => {},
@@ -175,7 +178,7 @@ export class DrawerKeyService implements ClientKeys, ChannelEnd {
       random: Math.random,
       highWatermark: keysAhead,
       maxOutstanding: QUOTA,
-      keyTtlMs: KEY_TTL_MS,
+      keyTtlMs,
       hooks: {
         announceStream: ({ ksid, qos }) => link.announceStream(ksid, qos),
         announceKeys: (keys) => link.announceKeys(keys),
@@ -288,7 +291,13 @@ export class DrawerKeyService implements ClientKeys, ChannelEnd {
     if (state !== 'quarantined') this.#kmeState = state;
     if (state !== 'reachable' && this.#repeats.pass(state) === undefined) return;
     const { ownSae: sae, log } = this.#settings;
-    const event = { event: 'kme', kme, sae, state, ...(error && { code: error.code, error: errorText(error) }) } as const;
+    const event = {
+      event: 'kme',
+      kme,
+      sae,
+      state,
+      ...(error && { code: error.code, error: errorText(error) }),
+    } as const;
     if (state === 'reachable') log.info(event);
     else log.warn(event);
   }
@@ -334,7 +343,11 @@ export class AnswererKeyService {
 
   constructor(settings: KeyServiceSettings) {
     this.#settings = settings;
-    this.#store = new AnswererStore({ clock: settings.clock ?? systemClock, maxKeysPerDrawer: QUOTA });
+    this.#store = new AnswererStore({
+      clock: settings.clock ?? systemClock,
+      maxKeysPerDrawer: QUOTA,
+      keyTtlMs: settings.keyTtlMs,
+    });
     this.#source = createKeySource(settings.kme, settings.ownSae);
   }
 
@@ -457,7 +470,14 @@ export class AnswererKeyService {
     const { ownSae: sae, log } = this.#settings;
     const kme = this.#source.kme;
     if (reachable) log.info({ event: 'kme', kme, sae, state: 'reachable' });
-    else log.warn({ event: 'kme', kme, sae, state: 'unreachable', ...(error && { code: error.code, error: errorText(error) }) });
+    else
+      log.warn({
+        event: 'kme',
+        kme,
+        sae,
+        state: 'unreachable',
+        ...(error && { code: error.code, error: errorText(error) }),
+      });
     const state: KeyChannelState = {
       kmeReachable: reachable,
       kmeName: kme,
@@ -481,12 +501,12 @@ function reasonOfOffer({ qkdOffer }: PskRequired): FallbackReason {
 }
 
 function logMismatch({ ownSae, log }: KeyServiceSettings, peer: string, report: MismatchReport): void {
-  const { ownKme, peerKme } = report;
+  const { ownKme, peerKme, reference } = report;
   log.error({
     event: 'key-mismatch',
     sae: ownSae,
     peer,
-    keyId: referenceText(report.reference),
+    ...(reference === undefined ? {} : { keyId: referenceText(reference) }),
     kme: ownKme,
     peerKme,
     message: `our key manager ${ownKme} and the peer's ${peerKme || '(name unknown)'} gave different keys under one ID; the stream is under quarantine`,

@@ -7,49 +7,37 @@ import { randomBytes } from 'node:crypto';
 import { isIP } from 'node:net';
 import type { Identity, TrustAnchors } from '../certs/index.ts';
 import {
-  CipherSuite,
+  cipherSuites,
   type EngineIdentity,
   NamedGroup,
+  namedGroups,
   type ServiceRequirement,
   signatureSchemes,
   signingKeyOf,
 } from '../tls-ext/index.ts';
-import { addressText, BulkBufferPool, type SocketAddress } from './data-path/index.ts';
+import { isLocalAddress, type ServiceConfig } from './config/index.ts';
+import { addressText, BulkBufferPool } from './data-path/index.ts';
 import { ChannelDialler } from './key-service/channel-dialler.ts';
-import { isLoopback } from './key-service/loopback.ts';
 import type { EventLog } from './log.ts';
-import { needsQkd, type PolicySettings } from './policy.ts';
 import {
   AnswererKeyService,
   DrawerKeyService,
   type KmeSettings,
+  type KmeTls,
   lookUpWithoutKme,
   noClientKeys,
 } from './psk-resolver.ts';
 import { startClientTunnel } from './tunnel/client-tunnel.ts';
 import { startServerTunnel } from './tunnel/server-tunnel.ts';
-import type { ClientKeys, Tunnel, TunnelLimits, TunnelPorts, TunnelSettings } from './tunnel/settings.ts';
+import type { ClientKeys, Tunnel, TunnelPorts, TunnelSettings } from './tunnel/settings.ts';
 
-/** A service, as configured: files are read, addresses parsed, defaults filled in. */
-export interface ServiceDefinition {
-  readonly name: string;
-  readonly mode: 'client' | 'server';
-  readonly accept: SocketAddress;
-  readonly connect: SocketAddress;
+/** A service with the files that its configuration names. */
+export interface LoadedService {
+  readonly config: ServiceConfig;
   readonly identity: Identity;
   readonly trust: TrustAnchors;
-  readonly sae: string;
-  /** Who is admitted; at least one. */
-  readonly peerSae: readonly string[];
-  /** Client only: the server's certificate must name this host as well. */
-  readonly verifyHost?: string;
-  /** Absent: no QKD, which `require` must allow. */
-  readonly kme?: KmeSettings;
-  readonly policy: PolicySettings;
-  readonly unsafeAllowSimulated: boolean;
-  /** Keys kept agreed ahead of need with the peer. */
-  readonly keysAhead: number;
-  readonly limits: TunnelLimits;
+  /** Towards the key manager; absent where the configuration has no credentials for it. */
+  readonly kmeTls?: KmeTls;
 }
 
 export interface RunningProxy {
@@ -61,7 +49,6 @@ export interface RunningProxy {
 }
 
 const KEY_CHANNEL_GROUPS: readonly number[] = [NamedGroup.x25519MlKem768];
-const CIPHER_SUITES: readonly number[] = [CipherSuite.aes256GcmSha384, CipherSuite.aes128GcmSha256];
 const SIGNATURE_SCHEMES: readonly number[] = signatureSchemes.map(({ codePoint }) => codePoint);
 
 /**
@@ -70,12 +57,12 @@ const SIGNATURE_SCHEMES: readonly number[] = signatureSchemes.map(({ codePoint }
  * @throws ProxyError `ERR_PROXY_ADDRESS_IN_USE` or `ERR_PROXY_LISTEN`; KdiError for an unusable key manager.
  */
 export async function startServices(
-  definitions: readonly ServiceDefinition[],
+  services: readonly LoadedService[],
   options: { readonly log: EventLog },
 ): Promise<RunningProxy> {
   const proxy = new ServiceSet(options.log);
   try {
-    for (const definition of definitions) await proxy.start(definition, definitions);
+    for (const service of services) await proxy.start(service, services);
   } catch (error) {
     await proxy.close();
     throw error;
@@ -96,18 +83,18 @@ class ServiceSet implements RunningProxy {
     this.#log = log;
   }
 
-  async start(definition: ServiceDefinition, all: readonly ServiceDefinition[]): Promise<void> {
-    const settings = tunnelSettings(definition);
+  async start(service: LoadedService, all: readonly LoadedService[]): Promise<void> {
+    const settings = tunnelSettings(service);
     const ports: TunnelPorts = {
       log: this.#log,
-      identity: engineIdentity(definition.identity),
+      identity: engineIdentity(service.identity),
       bufferPool: this.#bufferPool,
       random: randomBytes,
     };
     const tunnel =
-      definition.mode === 'client'
-        ? await startClientTunnel({ ...ports, settings, keys: this.#clientKeys(definition, ports, all) })
-        : await this.#startServer(definition, settings, ports, all);
+      service.config.mode === 'client'
+        ? await startClientTunnel({ ...ports, settings, keys: this.#clientKeys(service, settings, ports, all) })
+        : await this.#startServer(service, settings, ports, all);
     this.tunnels.push(tunnel);
   }
 
@@ -132,36 +119,40 @@ class ServiceSet implements RunningProxy {
     await Promise.all([...this.#answerers.values()].map((answerer) => answerer.close()));
   }
 
-  #clientKeys(definition: ServiceDefinition, ports: TunnelPorts, all: readonly ServiceDefinition[]): ClientKeys {
-    const { kme, sae, peerSae, connect } = definition;
+  /** Services with the same SAEs, address and key manager share one channel and its keys. */
+  #clientKeys(
+    { config, kmeTls }: LoadedService,
+    settings: TunnelSettings,
+    ports: TunnelPorts,
+    all: readonly LoadedService[],
+  ): ClientKeys {
+    const { sae, connect } = config;
+    const kme = kmeSettings(config, kmeTls);
     if (kme === undefined) return noClientKeys;
-    const channel = JSON.stringify([sae, [...peerSae].sort(), addressText(connect), kme.url]);
+    const channel = channelOf(config);
     const running = this.#drawers.get(channel);
     if (running !== undefined) return running.keys;
 
-    const sharing = all.filter((one) => one.mode === 'client' && one.sae === sae && sameAddress(one.connect, connect));
+    const sharing = all.filter((one) => one.config.mode === 'client' && channelOf(one.config) === channel);
     const keys = new DrawerKeyService({
       ownSae: sae,
       kme,
       instance: this.#instance,
       services: sharing.map(requirementOf),
       log: this.#log,
-      simulatedAllowed: definition.unsafeAllowSimulated || isLoopback(connect),
-      keysAhead: Math.max(...sharing.map(({ keysAhead }) => keysAhead)),
+      simulatedAllowed: config.unsafeAllowSimulated || isLocalAddress(connect),
+      keysAhead: Math.max(...sharing.map((one) => one.config.keysAhead)),
+      keyTtlMs: config.keyTtlMs,
     });
     const serverName = 'host' in connect && isIP(connect.host) === 0 ? { serverName: connect.host } : {};
     const dialler = new ChannelDialler({
-      address: connect,
-      ownSae: sae,
-      peer: peerRules(definition),
-      identity: ports.identity,
-      groups: KEY_CHANNEL_GROUPS,
-      cipherSuites: CIPHER_SUITES,
-      signatureSchemes: SIGNATURE_SCHEMES,
+      ...settings,
+      ...ports,
       ...serverName,
-      handshakeTimeoutMs: definition.limits.handshakeTimeoutMs,
-      random: ports.random,
-      log: this.#log,
+      address: connect,
+      // Whatever the services admit: the channel that their keys rest on is never classical.
+      groups: KEY_CHANNEL_GROUPS,
+      handshakeTimeoutMs: config.limits.handshakeTimeoutMs,
       end: keys,
     });
     this.#drawers.set(channel, { keys, dialler });
@@ -170,15 +161,16 @@ class ServiceSet implements RunningProxy {
   }
 
   #startServer(
-    definition: ServiceDefinition,
+    service: LoadedService,
     settings: TunnelSettings,
     ports: TunnelPorts,
-    all: readonly ServiceDefinition[],
+    all: readonly LoadedService[],
   ): Promise<Tunnel> {
-    const answerer = this.#answerer(definition, all);
+    const { unsafeAllowSimulated, peerSae } = service.config;
+    const answerer = this.#answerer(service, all);
     const rules = {
-      peerSae: definition.peerSae,
-      simulatedAllowed: (remoteAddress: string) => definition.unsafeAllowSimulated || isLoopbackText(remoteAddress),
+      peerSae,
+      simulatedAllowed: (remoteAddress: string) => unsafeAllowSimulated || isLoopbackText(remoteAddress),
     };
     return startServerTunnel({
       ...ports,
@@ -191,8 +183,9 @@ class ServiceSet implements RunningProxy {
     });
   }
 
-  #answerer(definition: ServiceDefinition, all: readonly ServiceDefinition[]): AnswererKeyService | undefined {
-    const { kme, sae } = definition;
+  #answerer({ config, kmeTls }: LoadedService, all: readonly LoadedService[]): AnswererKeyService | undefined {
+    const { sae } = config;
+    const kme = kmeSettings(config, kmeTls);
     if (kme === undefined) return undefined;
     const id = JSON.stringify([sae, kme.url]);
     let answerer = this.#answerers.get(id);
@@ -201,8 +194,9 @@ class ServiceSet implements RunningProxy {
         ownSae: sae,
         kme,
         instance: this.#instance,
-        services: all.filter((one) => one.mode === 'server' && one.sae === sae).map(requirementOf),
+        services: all.filter((one) => one.config.mode === 'server' && one.config.sae === sae).map(requirementOf),
         log: this.#log,
+        keyTtlMs: config.keyTtlMs,
       });
       this.#answerers.set(id, answerer);
     }
@@ -210,48 +204,50 @@ class ServiceSet implements RunningProxy {
   }
 }
 
-function tunnelSettings(definition: ServiceDefinition): TunnelSettings {
+function tunnelSettings({ config, trust }: LoadedService): TunnelSettings {
+  const { verifyHost, peerSae } = config;
   return {
-    service: definition.name,
-    accept: definition.accept,
-    connect: definition.connect,
-    ownSae: definition.sae,
-    peer: peerRules(definition),
-    policy: definition.policy,
-    limits: definition.limits,
-    groups: groupsFor(definition.policy),
-    cipherSuites: CIPHER_SUITES,
+    service: config.name,
+    accept: config.accept,
+    connect: config.connect,
+    ownSae: config.sae,
+    peer: { trust, peerSae, ...(verifyHost === undefined ? {} : { verifyHost }) },
+    policy: config.policy,
+    limits: config.limits,
+    groups: codePoints(namedGroups, config.groups),
+    cipherSuites: codePoints(cipherSuites, config.cipherSuites),
     signatureSchemes: SIGNATURE_SCHEMES,
   };
 }
 
-function peerRules(definition: ServiceDefinition) {
-  const { trust, peerSae, verifyHost } = definition;
-  return { trust, peerSae, ...(verifyHost === undefined ? {} : { verifyHost }) };
+function codePoints(known: readonly { name: string; codePoint: number }[], names: readonly string[]): number[] {
+  return names.map((name) => {
+    const entry = known.find((one) => one.name === name);
+    if (entry === undefined) throw new RangeError(`${name} is not known`);
+    return entry.codePoint;
+  });
 }
 
-/** Classical groups are negotiated only where a connection could be admitted with one. */
-function groupsFor(policy: PolicySettings): readonly number[] {
-  const postQuantum = [NamedGroup.x25519MlKem768, NamedGroup.secP256r1MlKem768];
-  const classical = [NamedGroup.x25519, NamedGroup.secp256r1];
-  const admitted = policy.require === 'qkd' || (policy.unsafeAllowClassical && !needsQkd(policy.require));
-  return admitted ? [...postQuantum, ...classical] : postQuantum;
+function kmeSettings({ kme }: ServiceConfig, tls: KmeTls | undefined): KmeSettings | undefined {
+  if (kme === undefined) return undefined;
+  const { url, ksid, openAs } = kme;
+  return { url, ksid, openAs, ...(tls === undefined ? {} : { tls }) };
 }
 
 function engineIdentity(identity: Identity): EngineIdentity {
   return { chain: identity.chainDer, ...signingKeyOf(identity.privateKey) };
 }
 
-function requirementOf({ name, policy }: ServiceDefinition): ServiceRequirement {
-  return { service: name, require: policy.require };
+function requirementOf({ config }: LoadedService): ServiceRequirement {
+  return { service: config.name, require: config.policy.require };
 }
 
-function sameAddress(a: SocketAddress, b: SocketAddress): boolean {
-  return addressText(a) === addressText(b);
+function channelOf({ sae, peerSae, connect, kme }: ServiceConfig): string {
+  return JSON.stringify([sae, [...peerSae].sort(), addressText(connect), kme?.url]);
 }
 
 function isLoopbackText(remoteAddress: string): boolean {
   if (remoteAddress === 'unix') return true;
   const colon = remoteAddress.lastIndexOf(':');
-  return isLoopback({ host: remoteAddress.slice(0, colon).replace(/^\[(.*)\]$/, '$1'), port: 0 });
+  return isLocalAddress({ host: remoteAddress.slice(0, colon).replace(/^\[(.*)\]$/, '$1'), port: 0 });
 }

@@ -234,7 +234,8 @@ export class TlsConnection {
     if (this.#dispatching) return;
     this.#dispatching = true;
     try {
-      while (this.#nextPending < this.#pending.length) this.#dispatch(this.#pending[this.#nextPending++] as EngineEvent);
+      while (this.#nextPending < this.#pending.length)
+        this.#dispatch(this.#pending[this.#nextPending++] as EngineEvent);
     } catch (error) {
       this.#crash(error);
     }
@@ -321,8 +322,12 @@ export class TlsConnection {
 
   #onTransportError(error: Error): void {
     this.#failure ??= this.#connected
-      ? new ProxyError(ProxyErrorCode.peerReset, `connection to the TLS peer lost: ${errorText(error)}`, { cause: error })
-      : new ProxyError(ProxyErrorCode.peerConnect, `no connection to the TLS peer: ${errorText(error)}`, { cause: error });
+      ? new ProxyError(ProxyErrorCode.peerReset, `connection to the TLS peer lost: ${errorText(error)}`, {
+          cause: error,
+        })
+      : new ProxyError(ProxyErrorCode.peerConnect, `no connection to the TLS peer: ${errorText(error)}`, {
+          cause: error,
+        });
   }
 
   #onTransportClosed(): void {

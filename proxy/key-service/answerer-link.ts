@@ -3,17 +3,17 @@
  * machine, the peer's connections, and whatever fetches keys from our key
  * manager. That one is seen through a port.
  */
-import {
-  type AnswererApi,
-  type AnswererEvent,
-  type ConnectionId,
-  type KeyChannelState,
-  type KeyStreamQos,
-  type MismatchReport,
-  type QkdKeyReference,
-  type SecretBytes,
-  type ServiceRequirement,
-  type StreamFailure,
+import type {
+  AnswererApi,
+  AnswererEvent,
+  ConnectionId,
+  KeyChannelState,
+  KeyStreamQos,
+  MismatchReport,
+  QkdKeyReference,
+  SecretBytes,
+  ServiceRequirement,
+  StreamFailure,
 } from '../../tls-ext/index.ts';
 import type { TlsConnection } from '../data-path/index.ts';
 import { EventQueue } from './event-queue.ts';

@@ -77,7 +77,7 @@ export class DrawerLink implements ChannelEnd {
 
   stop(): void {
     clearInterval(this.#ticker);
-    this.#waiting = [];
+    this.#forgetWaitingKeys();
   }
 
   // The connection.
@@ -155,7 +155,7 @@ export class DrawerLink implements ChannelEnd {
         this.#send?.(event.bytes);
         return;
       case 'ready':
-        if (event.peerInstance === 'new') this.#forgetPeer();
+        if (event.peerInstance === 'new') this.#forgetWaitingKeys();
         pool.channelUp(event.peer.instance, event.peer.quota);
         return;
       case 'peer-state':
@@ -184,6 +184,7 @@ export class DrawerLink implements ChannelEnd {
         return;
       case 'mismatch':
         this.#options.onMismatch(event.report);
+        if (event.report.reference === undefined) return;
         this.#announced.delete(this.#options.referenceText(event.report.reference));
         pool.markMismatch(event.report.reference);
         return;
@@ -234,10 +235,8 @@ export class DrawerLink implements ChannelEnd {
     });
   }
 
-  /** A new process of the peer has none of our keys and streams. */
-  #forgetPeer(): void {
-    this.#streams.clear();
-    this.#announced.clear();
+  /** A new process of the peer: the channel withdraws what it announced to the old one, here goes what it had not yet. */
+  #forgetWaitingKeys(): void {
     for (const { secret } of this.#waiting) secret.wipe();
     this.#waiting = [];
   }

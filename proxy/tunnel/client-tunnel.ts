@@ -181,12 +181,7 @@ class ClientHandshake implements HandshakeHandler {
   #retry = false;
   #carried: ((failure: Error | undefined) => void) | undefined;
 
-  constructor(
-    options: ClientTunnelOptions,
-    offer: KeyOffer,
-    journal: ConnectionJournal,
-    outcome: HandshakeOutcome,
-  ) {
+  constructor(options: ClientTunnelOptions, offer: KeyOffer, journal: ConnectionJournal, outcome: HandshakeOutcome) {
     const { settings } = options;
     this.#options = options;
     this.#journal = journal;

@@ -206,10 +206,7 @@ class ServedConnection implements HandshakeHandler {
     this.#journal.note({ backend: addressText(settings.connect) });
     this.#journal.judged(verdict);
     if (verdict.mode === 'refused') {
-      this.#connection.abort(
-        Alert.insufficientSecurity,
-        new ProxyError(ProxyErrorCode.policy, verdict.explanation),
-      );
+      this.#connection.abort(Alert.insufficientSecurity, new ProxyError(ProxyErrorCode.policy, verdict.explanation));
       return;
     }
     this.#relay = new Relay(

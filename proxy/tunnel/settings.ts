@@ -1,8 +1,5 @@
 /** What a tunnel is told, and the narrow ports through which it asks for the rest. */
-import type { SocketAddress } from '../data-path/index.ts';
-import type { TlsConnection } from '../data-path/tls-connection.ts';
-import type { EventLog } from '../log.ts';
-import type { FallbackReason, PolicySettings } from '../policy.ts';
+
 import type {
   BufferPool,
   EngineIdentity,
@@ -11,8 +8,11 @@ import type {
   QkdKeyReference,
   QkdPsk,
 } from '../../tls-ext/index.ts';
+import type { SocketAddress } from '../data-path/index.ts';
+import type { PskRequired, TlsConnection } from '../data-path/tls-connection.ts';
+import type { EventLog } from '../log.ts';
+import type { FallbackReason, PolicySettings } from '../policy.ts';
 import type { PeerRules } from '../verdict.ts';
-import type { PskRequired } from '../data-path/tls-connection.ts';
 
 /** ALPN protocol ID of the key channel: on the port of every server service, never forwarded. */
 export const KEY_CHANNEL_ALPN = 'qstunnel-key/1';

@@ -1,0 +1,67 @@
+/** Runs services until a signal ends them: what `server`, `client` and `--config` have in common. */
+import type { KmeTls } from '../../kdi-client/index.ts';
+import { checkOwnSae, loadCredentials, type ProxyConfig, type ServiceConfig } from '../config/index.ts';
+import { createLog, type EventLog } from '../log.ts';
+import { type LoadedService, type RunningProxy, startServices } from '../services.ts';
+
+const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
+
+/**
+ * Starts the services and resolves when a signal has ended them: the first one
+ * drains, a second one kills. What happens is said in the log, on stderr.
+ *
+ * @throws ConfigError or CertError for unusable files; ProxyError for an address that can't be listened on.
+ */
+export async function runServices(config: ProxyConfig): Promise<void> {
+  const log = createLog({ level: config.logLevel });
+  try {
+    const services: LoadedService[] = [];
+    for (const service of config.services) services.push(await loadService(service, log));
+    const proxy = await startServices(services, { log });
+    await drainOnSignal(proxy, config.drainTimeoutMs, log);
+  } finally {
+    log.flush();
+  }
+}
+
+async function loadService(config: ServiceConfig, log: EventLog): Promise<LoadedService> {
+  const { identity, trust, warnings } = await loadCredentials(config.credentials);
+  checkOwnSae(identity, config.sae, config.credentials.cert);
+  for (const message of warnings) log.warn({ event: 'warning', service: config.name, message });
+  const kmeTls = await loadKmeTls(config, log);
+  return { config, identity, trust, ...(kmeTls === undefined ? {} : { kmeTls }) };
+}
+
+async function loadKmeTls({ kme, name }: ServiceConfig, log: EventLog): Promise<KmeTls | undefined> {
+  if (kme?.credentials === undefined) return undefined;
+  const { certPem, keyPem, caPem, warnings } = await loadCredentials(kme.credentials);
+  for (const message of warnings) log.warn({ event: 'warning', service: name, message });
+  const { serverName } = kme;
+  return { cert: certPem, key: keyPem, ca: caPem, ...(serverName === undefined ? {} : { serverName }) };
+}
+
+function drainOnSignal(proxy: RunningProxy, drainTimeoutMs: number, log: EventLog): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const first = (signal: NodeJS.Signals) => {
+      for (const name of STOP_SIGNALS) process.off(name, first);
+      for (const name of STOP_SIGNALS) process.on(name, second);
+      const connections = proxy.tunnels.reduce((sum, tunnel) => sum + tunnel.connectionCount, 0);
+      log.info({ event: 'draining', signal, connections });
+      proxy
+        .drain(drainTimeoutMs)
+        .then((connectionsCut) => {
+          log.info({ event: 'stopped', connectionsCut });
+          for (const name of STOP_SIGNALS) process.off(name, second);
+          resolve();
+        })
+        .catch(reject);
+    };
+    const second = (signal: NodeJS.Signals) => {
+      log.flush();
+      // With the default action back in place the same signal ends the process at once.
+      process.off(signal, second);
+      process.kill(process.pid, signal);
+    };
+    for (const name of STOP_SIGNALS) process.on(name, first);
+  });
+}
