@@ -1,7 +1,7 @@
 /** ML-DSA (FIPS 204) by @noble/post-quantum, for runtimes whose node:crypto has none. Keys as in RFC 9881. */
 import * as nodeCrypto from 'node:crypto';
 import { ml_dsa44, ml_dsa65, ml_dsa87 } from '@noble/post-quantum/ml-dsa.js';
-import { ByteReader, DecodeError, SecretBytes } from '../bytes/index.ts';
+import { ByteReader, constantTimeEqual, DecodeError, SecretBytes } from '../bytes/index.ts';
 import { DerTag, readDer } from './der.ts';
 import type { MlDsaParameterSet } from './signature-schemes.ts';
 
@@ -63,9 +63,12 @@ function expandedKey(parameters: MlDsaParameterSet, privateKey: Uint8Array): Uin
       const both = new ByteReader(readDer(reader, DerTag.sequence));
       reader.end();
       const seed = readDer(both, DerTag.octetString);
-      readDer(both, DerTag.octetString);
+      const expanded = readDer(both, DerTag.octetString);
       both.end();
-      return expandSeed(seed);
+      const secretKey = expandSeed(seed);
+      // RFC 9881, 6: a key whose two forms disagree is not to be used.
+      if (!constantTimeEqual(secretKey, expanded)) throw new DecodeError('ML-DSA seed and expanded key disagree');
+      return secretKey;
     }
     default:
       throw new DecodeError('ML-DSA private key of an unknown form');
