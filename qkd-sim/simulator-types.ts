@@ -1,3 +1,4 @@
+import type { SimError } from './errors.ts';
 import type { Clock } from './kernel/clock.ts';
 import type { KmeEvent, KmeSettings, KmeTls } from './kme/index.ts';
 import type { LinkRunnerOptions } from './link/link-runner.ts';
@@ -105,6 +106,8 @@ export interface Simulator {
   readonly kmes: readonly [SimulatedKme, SimulatedKme];
   /** Resolves when key is there for both directions; rejects with `SimError` if the link fails or the simulator is closed first. */
   readonly firstKeys: Promise<void>;
+  /** Resolves if the simulation of the link dies. The key managers go on with what is in the stores. */
+  readonly failure: Promise<SimError>;
   status(): SimulatorStatus;
   /** Calls back for every event; returns the unsubscriber. */
   subscribe(listener: (event: SimulatorEvent) => void): () => void;

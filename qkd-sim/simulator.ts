@@ -43,12 +43,14 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
 
 class RunningSimulator implements Simulator {
   readonly firstKeys: Promise<void>;
+  readonly failure: Promise<SimError>;
   readonly #options: SimulatorOptions;
   readonly #stores: LinkStores<KeyPurpose>;
   readonly #managers: readonly [Kme, Kme];
   readonly #link: SimulatedLink;
   readonly #listeners = new Set<(event: SimulatorEvent) => void>();
   #kmes: readonly [SimulatedKme, SimulatedKme] | undefined;
+  #reportFailure: (error: SimError) => void = () => {};
   readonly #settleFirstKeys: { resolve: () => void; reject: (error: SimError) => void };
   #state: LinkState = 'running';
   #fibreIsCut = false;
@@ -66,6 +68,9 @@ class RunningSimulator implements Simulator {
     let settle: { resolve: () => void; reject: (error: SimError) => void } | undefined;
     this.firstKeys = new Promise<void>((resolve, reject) => {
       settle = { resolve, reject };
+    });
+    this.failure = new Promise((resolve) => {
+      this.#reportFailure = resolve;
     });
     // Not everybody waits for the first keys.
     this.firstKeys.catch(() => {});
@@ -194,14 +199,16 @@ class RunningSimulator implements Simulator {
       case 'cut':
       case 'healed':
         return;
-      case 'failed':
+      case 'failed': {
+        const message = `the link failed: ${event.error.message}`;
+        const error = new SimError(SimErrorCode.linkFailed, message, { cause: event.error });
         this.#state = 'failed';
-        this.#settleFirstKeys.reject(
-          new SimError(SimErrorCode.linkFailed, `the link failed: ${event.error.message}`, { cause: event.error }),
-        );
+        this.#settleFirstKeys.reject(error);
+        this.#reportFailure(error);
         this.#emit({ type: 'link', state: 'failed' });
-        this.#emit({ type: 'warning', message: `the link failed: ${event.error.message}` });
+        this.#emit({ type: 'warning', message });
         return;
+      }
       default:
         event satisfies never;
     }
