@@ -1,0 +1,167 @@
+import { type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'chai';
+import { main } from '../../proxy/cli/main.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const BIN = join(ROOT, 'proxy/bin.mjs');
+
+/** Runs the command line in this process; commands that print by themselves are run as programs instead. */
+async function run(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  let stdout = '';
+  let stderr = '';
+  const output = { stdout: (text: string) => (stdout += text), stderr: (text: string) => (stderr += text) };
+  const code = await main(args, '1.2.3', output);
+  return { code, stdout, stderr };
+}
+
+describe('proxy cli', () => {
+  it('prints help for the program and for each command, with examples', async () => {
+    const help = await run('--help');
+    expect(help).to.include({ code: 0, stderr: '' });
+    const commands = [...help.stdout.matchAll(/^ {2}qstunnel (\w+) /gm)].map(([, name]) => name as string);
+    expect(commands).to.include('certs');
+    for (const command of commands) {
+      const { code, stdout } = await run(command, '--help');
+      expect(code, command).to.equal(0);
+      expect(stdout, command).to.match(/Examples:/);
+      expect(stdout, command).to.include(`qstunnel ${command}`);
+    }
+  });
+
+  it('prints its version', async () => {
+    expect(await run('--version')).to.deep.equal({ code: 0, stdout: '1.2.3\n', stderr: '' });
+  });
+
+  describe('answers wrong usage with what to write instead, and exit code 2', () => {
+    const cases: readonly (readonly [string, string])[] = [
+      ['', 'say what to do, as in "qstunnel certs"; "qstunnel --help" lists the commands'],
+      ['cert', 'unknown argument cert; did you mean certs?'],
+      ['certs isue', 'unknown argument isue; did you mean issue?'],
+      ['certs init --dri x', 'unknown option --dri; did you mean --dir?'],
+      ['certs init --day=3', 'unknown option --day; did you mean --days?'],
+      ['certs init --frobnicate', 'unknown option --frobnicate; "--help" lists what there is'],
+      ['--vresion', 'unknown option --vresion; did you mean --version?'],
+      ['certs init --dir', '--dir needs a value'],
+      ['certs init --days ten', '--days needs a number'],
+      ['certs issue', 'an argument is missing; "--help" lists what there is'],
+      ['certs issue a --profile root', '--profile is "root", allowed: proxy, sae, kme'],
+      ['certs issue ../a', 'NAME becomes a file name: letters, digits, ".", "_" and "-", not "ca"'],
+    ];
+    for (const [args, message] of cases) {
+      it(args || 'nothing', async () => {
+        const result = await run(...args.split(' ').filter(Boolean));
+        expect(result).to.deep.equal({ code: 2, stdout: '', stderr: `qstunnel: ERR_CLI_USAGE: ${message}\n` });
+      });
+    }
+  });
+
+  describe('as a program', () => {
+    let directory: string;
+    before(() => {
+      if (!existsSync(join(ROOT, 'dist/proxy/cli/main.js'))) {
+        throw new Error('dist/ is missing: run "npm run build" first, as "npm test" does');
+      }
+      directory = mkdtempSync(join(tmpdir(), 'qstunnel-cli-'));
+    });
+    after(() => rmSync(directory, { recursive: true, force: true }));
+
+    const program = (...args: string[]): SpawnSyncReturns<string> =>
+      spawnSync(process.execPath, [BIN, ...args], { encoding: 'utf8', cwd: directory });
+
+    it('makes a CA and certificates, and shows them', () => {
+      const init = program('certs', 'init', '--dir', 'pki', '--name', 'Lab CA');
+      expect(init).to.include({ status: 0, stderr: '', stdout: 'pki/ca.pem\npki/ca.key\n' });
+      const issue = program(
+        'certs',
+        'issue',
+        'siteA',
+        '--dir',
+        'pki',
+        '--host',
+        'a.example',
+        '--host',
+        '::1',
+        '--days',
+        '3',
+      );
+      expect(issue).to.include({ status: 0, stderr: '', stdout: 'pki/siteA.pem\npki/siteA.key\n' });
+      expect(statSync(join(directory, 'pki')).mode & 0o777).to.equal(0o700);
+      expect(statSync(join(directory, 'pki/siteA.key')).mode & 0o777).to.equal(0o600);
+      const shown = program('certs', 'show', '--json', 'pki/siteA.pem', 'pki/ca.pem');
+      const [leaf, ca] = JSON.parse(shown.stdout);
+      expect(leaf).to.deep.include({
+        subject: 'CN=siteA',
+        saeIds: ['siteA'],
+        dnsNames: ['a.example'],
+        ipAddresses: ['::1'],
+        purposes: ['TLS server', 'TLS client'],
+        state: 'valid',
+      });
+      expect(ca).to.deep.include({ subject: 'CN=Lab CA', ca: true });
+      expect(program('certs', 'show', 'pki/siteA.pem').stdout).to.match(/SAE +siteA/);
+    });
+
+    it('overwrites nothing, and says one line with exit code 1', () => {
+      const before = readFileSync(join(directory, 'pki/ca.key'), 'utf8');
+      const again = program('certs', 'init', '--dir', 'pki');
+      expect(again.status).to.equal(1);
+      expect(again.stderr).to.match(
+        /^qstunnel: ERR_CLI_FILE: pki\/ca.key is there already and is not overwritten.*\n$/,
+      );
+      expect(readFileSync(join(directory, 'pki/ca.key'), 'utf8')).to.equal(before);
+    });
+
+    it('shows no private key', () => {
+      const shown = program('certs', 'show', 'pki/siteA.key');
+      expect(shown).to.include({ status: 1, stdout: '' });
+      expect(shown.stderr).to.equal('qstunnel: ERR_CERT_PEM: no "BEGIN CERTIFICATE" block found, but a private key\n');
+    });
+
+    it('says what to do where there is no CA', () => {
+      const issue = program('certs', 'issue', 'x', '--dir', 'nowhere');
+      expect(issue.status).to.equal(1);
+      expect(issue.stderr).to.match(
+        /ERR_CLI_FILE: nowhere\/ca.pem .*; "qstunnel certs init --dir nowhere" makes a CA\n$/,
+      );
+    });
+
+    it('lives on when the reader of its output goes away', () => {
+      const { status, stdout } = spawnSync(
+        'bash',
+        ['-c', `"${process.execPath}" "${BIN}" --help | head -1; echo "\${PIPESTATUS[0]}"`],
+        {
+          encoding: 'utf8',
+        },
+      );
+      expect(status).to.equal(0);
+      expect(stdout).to.equal('qstunnel <command> [options]\n0\n');
+    });
+
+    it('opens no inspector on SIGUSR1', async () => {
+      const script = `await import(${JSON.stringify(`file://${BIN}`)}); process.stdout.write('up ' + process.listenerCount('SIGUSR1')); process.stdin.resume();`;
+      const child = spawn(process.execPath, ['--input-type=module', '-e', script, 'qstunnel', '--version'], {
+        stdio: 'pipe',
+      });
+      let stderr = '';
+      child.stderr.setEncoding('utf8').on('data', (text: string) => {
+        stderr += text;
+      });
+      let stdout = '';
+      for await (const text of child.stdout.setEncoding('utf8')) {
+        stdout += text;
+        if (/up \d/.test(stdout)) break;
+      }
+      child.kill('SIGUSR1');
+      child.stdin.end();
+      const [code] = (await once(child, 'exit')) as [number];
+      expect(stdout).to.match(/up [1-9]/);
+      expect(stderr).not.to.include('Debugger listening');
+      expect(code).to.equal(0);
+    });
+  });
+});

@@ -1,0 +1,85 @@
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { type Credential, createCa, issueLeaf, writeCredential } from '../../certs/index.ts';
+import { ConfigError, checkOwnSae, loadCredentials } from '../../proxy/config/index.ts';
+
+const NOW_MS = Date.UTC(2026, 5, 1);
+
+describe('proxy config: credentials', () => {
+  let directory: string;
+  let ca: Credential;
+  const file = (name: string) => join(directory, name);
+  const paths = (more: object = {}) => ({
+    cert: file('siteA.pem'),
+    key: file('siteA.key'),
+    ca: file('ca.pem'),
+    ...more,
+  });
+
+  before(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'qstunnel-config-'));
+    ca = await createCa({ commonName: 'CA', nowMs: NOW_MS });
+    await writeCredential(directory, 'ca', ca);
+    const options = { commonName: 'siteA', saeIds: ['siteA'], nowMs: NOW_MS };
+    await writeCredential(directory, 'siteA', await issueLeaf(ca, 'proxy', options));
+  });
+  after(() => rmSync(directory, { recursive: true, force: true }));
+
+  const failure = async (more: object): Promise<string> => {
+    const error = await loadCredentials(paths(more)).catch((e: unknown) => e);
+    expect(error).to.be.instanceOf(ConfigError);
+    return `${(error as ConfigError).code}: ${(error as ConfigError).message.replaceAll(directory, 'DIR')}`;
+  };
+
+  it('loads them, and has nothing to say about a 0600 key', async () => {
+    const credentials = await loadCredentials(paths());
+    expect(credentials.identity.saeIds).to.deep.equal(['siteA']);
+    expect(credentials.trust.certificates).to.have.length(1);
+    expect(credentials.keyPem).to.match(/^-----BEGIN PRIVATE KEY/);
+    expect(credentials.warnings).to.deep.equal([]);
+  });
+
+  it('warns of a key that others may read', async () => {
+    const key = file('open.key');
+    writeFileSync(key, (await loadCredentials(paths())).keyPem);
+    chmodSync(key, 0o640);
+    const { warnings } = await loadCredentials(paths({ key }));
+    expect(warnings).to.deep.equal([`private key ${key} has mode 0640: others may read it; chmod 600 it`]);
+  });
+
+  it('names the file that can not be read', async () => {
+    mkdirSync(file('folder'));
+    expect(await failure({ key: file('nope') })).to.equal(
+      'ERR_CONFIG_FILE: private key file DIR/nope can not be read: it does not exist',
+    );
+    expect(await failure({ ca: file('folder') })).to.equal(
+      'ERR_CONFIG_FILE: CA file DIR/folder can not be read: it is a folder',
+    );
+  });
+
+  it('names the file that can not be used', async () => {
+    writeFileSync(file('empty'), '');
+    writeFileSync(file('huge'), '');
+    truncateSync(file('huge'), 1024 * 1024 + 1);
+    expect(await failure({ key: file('ca.key') })).to.match(
+      /^ERR_CONFIG_CREDENTIALS: certificate DIR\/siteA.pem with key DIR\/ca.key: .* \(ERR_CERT_KEY_MISMATCH\)$/,
+    );
+    expect(await failure({ cert: file('empty') })).to.match(/^ERR_CONFIG_CREDENTIALS: .*\(ERR_CERT_PEM\)$/);
+    expect(await failure({ ca: file('siteA.pem') })).to.match(
+      /^ERR_CONFIG_CREDENTIALS: CA DIR\/siteA.pem: .*\(ERR_CERT_NOT_CA\)$/,
+    );
+    expect(await failure({ ca: file('huge') })).to.match(/^ERR_CONFIG_CREDENTIALS: CA file DIR\/huge has more than/);
+    expect(await failure({ ca: '/dev/zero' })).to.match(/^ERR_CONFIG_CREDENTIALS: CA \/dev\/zero: /);
+  });
+
+  it('checks that our certificate names our SAE', async () => {
+    const { identity } = await loadCredentials(paths());
+    checkOwnSae(identity, 'siteA', 'a.pem');
+    expect(() => checkOwnSae(identity, 'siteB', 'a.pem')).to.throw(
+      ConfigError,
+      'a.pem names SAE siteA, but the service is SAE siteB',
+    );
+  });
+});
