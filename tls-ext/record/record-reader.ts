@@ -53,6 +53,9 @@ export interface RecordReaderOptions {
 /** Records of application data without content that a peer may send in a row. */
 export const MAX_EMPTY_RECORDS_IN_A_ROW = 32;
 
+/** level, description. */
+const ALERT_BYTES = 2;
+
 export class RecordReader {
   readonly #pool: BufferPool;
   readonly #input = new RecordBytes();
@@ -217,7 +220,7 @@ export class RecordReader {
         return this.#changeCipherSpec();
       case ContentType.alert:
         // A peer that could not use our hello has no keys to send its alert under.
-        if (!this.#openedAny && this.#input.start !== this.#input.end) return this.#copyOfRecord(type);
+        if (!this.#openedAny && this.#input.end - this.#input.start === ALERT_BYTES) return this.#copyOfRecord(type);
         throw unexpectedRecord('unprotected alert');
       default:
         throw unexpectedRecord('unprotected handshake record');
