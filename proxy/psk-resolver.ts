@@ -419,19 +419,19 @@ export class AnswererKeyService {
       maxStreams: 16,
       hooks: {
         streamOpened: (ksid) => {
-          this.#setKme(peerSae, true);
+          this.#setKme(true);
           link.streamOpened(ksid, chunkSizes.get(hex(ksid)) ?? 0);
         },
         streamFailed: (ksid, error) => {
-          this.#setKme(peerSae, !isUnreachable(error), error);
+          this.#setKme(!isUnreachable(error), error);
           link.streamFailed(ksid, streamFailureOf(error));
         },
         keyFetched: (reference, secret) => {
-          this.#setKme(peerSae, true);
+          this.#setKme(true);
           return link.keyFetched(reference, secret);
         },
         keyUnavailable: (reference, error, final) => {
-          this.#setKme(peerSae, !isUnreachable(error), error);
+          this.#setKme(!isUnreachable(error), error);
           if (final) link.keyNotFound(reference);
           else link.keyPending(reference);
         },
@@ -451,6 +451,7 @@ export class AnswererKeyService {
     });
     const peer = { link, answerer };
     this.#peers.set(peerSae, peer);
+    link.setState(this.#stateFor(peerSae));
     return peer;
   }
 
@@ -464,7 +465,7 @@ export class AnswererKeyService {
     }
   }
 
-  #setKme(peerSae: string, reachable: boolean, error?: KdiError): void {
+  #setKme(reachable: boolean, error?: KdiError): void {
     if (this.#kmeReachable === reachable) return;
     this.#kmeReachable = reachable;
     const { ownSae: sae, log } = this.#settings;
@@ -478,13 +479,16 @@ export class AnswererKeyService {
         state: 'unreachable',
         ...(error && { code: error.code, error: errorText(error) }),
       });
-    const state: KeyChannelState = {
-      kmeReachable: reachable,
-      kmeName: kme,
+    for (const [sae, { link }] of this.#peers) link.setState(this.#stateFor(sae));
+  }
+
+  #stateFor(peerSae: string): KeyChannelState {
+    return {
+      kmeReachable: this.#kmeReachable,
+      kmeName: this.#source.kme,
       poolKeys: this.#store.countOf(peerSae),
-      reasons: reachable ? [] : [StateReason.kmeUnreachable],
+      reasons: this.#kmeReachable ? [] : [StateReason.kmeUnreachable],
     };
-    for (const { link } of this.#peers.values()) link.setState(state);
   }
 }
 

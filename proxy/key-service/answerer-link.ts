@@ -77,7 +77,7 @@ export class AnswererLink {
       relieved: () => {},
       idle: () => {},
     });
-    this.#queue.push(machine.connected(id, services, nowMs()));
+    this.#queue.push(machine.connected(id, services));
     return {
       ended: () => {
         this.#connections.delete(id);

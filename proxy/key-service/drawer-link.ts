@@ -22,9 +22,11 @@ export interface DrawerPoolPort {
   channelDown(): void;
   streamOpened(ksid: Uint8Array): void;
   streamFailed(ksid: Uint8Array): void;
+  streamLost(ksid: Uint8Array): void;
   setPeerKmeReachable(reachable: boolean): void;
   markReady(reference: QkdKeyReference): boolean;
   markMismatch(reference: QkdKeyReference): void;
+  markUnavailable(reference: QkdKeyReference): void;
 }
 
 export interface KeyToAnnounce {
@@ -85,7 +87,7 @@ export class DrawerLink implements ChannelEnd {
   connected(_peerSae: string, send: (bytes: Uint8Array) => void, hangUp: (failure: Error) => void): void {
     this.#send = send;
     this.#hangUp = hangUp;
-    this.#queue.push(this.#options.machine.connected(this.#options.nowMs()));
+    this.#queue.push(this.#options.machine.connected());
   }
 
   receive(bytes: Uint8Array): void {
@@ -170,7 +172,7 @@ export class DrawerLink implements ChannelEnd {
         return;
       case 'stream-ended':
         this.#streams.delete(hex(event.ksid));
-        if (event.reason === 'failed') pool.streamFailed(event.ksid);
+        if (event.reason === 'failed') pool.streamLost(event.ksid);
         return;
       case 'fresh-start':
         // When to draw again is the pool's to say: it keeps pauses of its own after each kind of failure.
@@ -181,6 +183,7 @@ export class DrawerLink implements ChannelEnd {
       case 'key-withdrawn':
         this.#announced.delete(this.#options.referenceText(event.reference));
         if (event.reason === 'mismatch') pool.markMismatch(event.reference);
+        else pool.markUnavailable(event.reference);
         return;
       case 'mismatch':
         this.#options.onMismatch(event.report);
@@ -205,7 +208,7 @@ export class DrawerLink implements ChannelEnd {
     if (stream === undefined) return;
     // Chunks of two sizes would cut the one stream into different keys.
     if (stream.chunkSizeBytes !== chunkSizeBytes) {
-      this.#pool?.streamFailed(ksid);
+      this.#pool?.streamLost(ksid);
       return;
     }
     stream.opened = true;

@@ -24,7 +24,7 @@ describe('proxy cli', () => {
     const help = await run('--help');
     expect(help).to.include({ code: 0, stderr: '' });
     const commands = [...help.stdout.matchAll(/^ {2}qstunnel (\w+) /gm)].map(([, name]) => name as string);
-    expect(commands).to.include('certs');
+    expect(commands).to.include.members(['server', 'client', 'sim', 'certs']);
     for (const command of commands) {
       const { code, stdout } = await run(command, '--help');
       expect(code, command).to.equal(0);
@@ -39,7 +39,7 @@ describe('proxy cli', () => {
 
   describe('answers wrong usage with what to write instead, and exit code 2', () => {
     const cases: readonly (readonly [string, string])[] = [
-      ['', 'say what to do, as in "qstunnel certs"; "qstunnel --help" lists the commands'],
+      ['', 'say what to do, as in "qstunnel demo"; "qstunnel --help" lists the commands'],
       ['cert', 'unknown argument cert; did you mean certs?'],
       ['certs isue', 'unknown argument isue; did you mean issue?'],
       ['certs init --dri x', 'unknown option --dri; did you mean --dir?'],
