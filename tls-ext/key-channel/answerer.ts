@@ -1,6 +1,7 @@
 /** The answerer's end of the key channel; see types.ts for its contract and messages.ts for what it says. */
 import { bytesEqual, constantTimeEqual, hexOf, type SecretBytes } from '../bytes/index.ts';
 import type { QkdKeyReference } from '../engine-types.ts';
+import { expectLegalBatch, refusalOf, streamOf } from './answerer-intake.ts';
 import { type Connection, type Instance, type Key, RecentSet, type Stream } from './answerer-records.ts';
 import { abortFor, ChannelConnection, unexpected } from './channel-connection.ts';
 import { deriveCheckValues } from './check-value.ts';
@@ -20,7 +21,6 @@ import type {
   CloseStreamMessage,
   DroppedMessage,
   HelloMessage,
-  KeyAnnouncement,
   KeyChannelMessage,
   KeyResult,
   KeysMessage,
@@ -270,7 +270,7 @@ export class KeyChannelAnswerer implements AnswererApi {
   }
 
   #onKeys(connection: Connection, instance: Instance, message: KeysMessage, nowMs: number): void {
-    this.#expectLegal(connection, instance, message);
+    expectLegalBatch(message, connection, this.#keys, this.#options.peerSae);
     connection.nextBatch++;
     const batchKeys = new Set<Key>();
     const results: KeyResult[] = [];
@@ -295,12 +295,13 @@ export class KeyChannelAnswerer implements AnswererApi {
         }
         continue;
       }
-      const refusal = known !== undefined || mismatched ? 'unavailable' : this.#refusalOf(instance, id, announcement);
+      const refusal =
+        known !== undefined || mismatched ? 'unavailable' : refusalOf(instance, id, announcement.reference);
       if (refusal !== undefined) {
         results.push({ position, status: refusal });
         continue;
       }
-      const stream = this.#streamOf(instance, announcement);
+      const stream = streamOf(instance, announcement.reference);
       const key: Key = {
         id,
         reference: announcement.reference,
@@ -320,55 +321,6 @@ export class KeyChannelAnswerer implements AnswererApi {
     this.#sendResults(connection, message.batch, results);
     const wanted = fetch.filter((reference) => this.#keys.has(referenceId(reference)));
     if (wanted.length > 0) this.#events.push({ type: 'keys-announced', references: wanted });
-  }
-
-  /** What ends the connection, checked for the whole message before any of it has an effect. */
-  #expectLegal(connection: Connection, instance: Instance, { batch, keys }: KeysMessage): void {
-    if (batch !== connection.nextBatch) {
-      throw new KeyChannelError(KeyChannelErrorCode.unknownBatch, `batch ${batch} after ${connection.nextBatch - 1}`);
-    }
-    const seen = new Set<string>();
-    const first = keys[0] as KeyAnnouncement;
-    for (const announcement of keys) {
-      const { reference } = announcement;
-      if (reference.drawer !== this.#options.peerSae) {
-        throw new KeyChannelError(KeyChannelErrorCode.wrongDrawer, 'a key of another drawer than the peer');
-      }
-      const id = referenceId(reference);
-      if (seen.has(id) || this.#keys.get(id)?.connection === connection) {
-        throw new KeyChannelError(KeyChannelErrorCode.duplicateReference, 'a key announced twice');
-      }
-      seen.add(id);
-      if (reference.api !== first.reference.api || ksidOf(reference) !== ksidOf(first.reference)) {
-        throw new KeyChannelError(KeyChannelErrorCode.unexpectedMessage, 'a batch of keys of several streams');
-      }
-      const stream = this.#streamOf(instance, announcement);
-      if (stream !== undefined && stream.keyChunkSizeBytes === undefined) {
-        throw new KeyChannelError(KeyChannelErrorCode.unexpectedMessage, 'keys of a stream that is not open');
-      }
-    }
-  }
-
-  /**
-   * Why a key that we don't know is not fetched. Keys of an unknown stream may
-   * have been under way when it ended, so they are refused and no more.
-   */
-  #refusalOf(instance: Instance, id: string, announcement: KeyAnnouncement): 'unavailable' | 'over_quota' | undefined {
-    const { reference } = announcement;
-    if (reference.api === 'etsi004') {
-      const stream = this.#streamOf(instance, announcement);
-      if (stream === undefined) return 'unavailable';
-      const { index, slice } = reference;
-      const { last } = stream;
-      // It had its turn: used, withdrawn or expired here.
-      if (last !== undefined && (index < last.index || (index === last.index && slice <= last.slice))) {
-        return 'unavailable';
-      }
-      stream.last = { index, slice };
-    } else if (instance.endedKeys.has(id)) {
-      return 'unavailable';
-    }
-    return instance.keys.size >= instance.quota ? 'over_quota' : undefined;
   }
 
   #onDropped(instance: Instance, { reason, references }: DroppedMessage): void {
@@ -409,10 +361,6 @@ export class KeyChannelAnswerer implements AnswererApi {
         peerKme: this.#peerKme,
       },
     });
-  }
-
-  #streamOf(instance: Instance, { reference }: KeyAnnouncement): Stream | undefined {
-    return reference.api === 'etsi004' ? instance.streams.get(hexOf(reference.ksid)) : undefined;
   }
 
   #sendStreamState({ ksid, connection, keyChunkSizeBytes, failure }: Stream): void {
@@ -494,8 +442,4 @@ export class KeyChannelAnswerer implements AnswererApi {
     this.#events = [];
     return events;
   }
-}
-
-function ksidOf(reference: QkdKeyReference): string | undefined {
-  return reference.api === 'etsi004' ? hexOf(reference.ksid) : undefined;
 }

@@ -3,7 +3,7 @@ import { hexOf } from '../bytes/index.ts';
 import type { QkdKeyReference } from '../engine-types.ts';
 import type { CheckValues } from './check-value.ts';
 import { KeyChannelMisuseError } from './errors.ts';
-import { referenceId } from './reference-id.ts';
+import { ksidOf, referenceId } from './reference-id.ts';
 import type { AnnouncedKey, KeyStreamQos } from './types.ts';
 
 /** A key from its announcement until it is used, dropped or withdrawn. */
@@ -46,9 +46,4 @@ export function expectOneBatch(keys: readonly AnnouncedKey[], ownSae: string, st
   if (new Set(keys.map(({ reference }) => referenceId(reference))).size !== keys.length) {
     throw new KeyChannelMisuseError('a key stands once in a batch');
   }
-}
-
-/** The stream of a 004 key, in hex. */
-export function ksidOf(reference: QkdKeyReference): string | undefined {
-  return reference.api === 'etsi004' ? hexOf(reference.ksid) : undefined;
 }

@@ -205,6 +205,7 @@ export class KeyChannelDrawer implements DrawerApi {
     for (const key of expired) this.#withdraw(key, 'expired');
     // Without a connection the answerer's own TTL does the same.
     if (this.ready) this.#drop(expired, 'unused');
+    this.#forgetBatches();
     return this.#flush();
   }
 
@@ -300,7 +301,12 @@ export class KeyChannelDrawer implements DrawerApi {
       }
       if (!key.ended) this.#onResult(key, result);
     }
-    if (keys.every((key) => key.ended)) connection.batches.delete(batch);
+  }
+
+  /** Batches of which no result can matter any more. */
+  #forgetBatches(): void {
+    const batches = this.#connection?.batches ?? [];
+    for (const [batch, keys] of batches) if (keys.every((key) => key.ended)) this.#connection?.batches.delete(batch);
   }
 
   #onResult(key: Key, result: KeyResult): void {

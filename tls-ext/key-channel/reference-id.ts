@@ -6,3 +6,8 @@ import { encodeQkdKeyReference } from '../messages/key-reference.ts';
 export function referenceId(reference: QkdKeyReference): string {
   return hexOf(encodeQkdKeyReference(reference));
 }
+
+/** The stream of a 004 key, in hex. */
+export function ksidOf(reference: QkdKeyReference): string | undefined {
+  return reference.api === 'etsi004' ? hexOf(reference.ksid) : undefined;
+}

@@ -237,7 +237,7 @@ export type AnswererEvent =
 /** The end that dials and announces. */
 export interface DrawerApi {
   /** A connection is up (TLS handshake done, peer's SAE checked): sends hello. */
-  connected(nowMs: number): DrawerEvent[];
+  connected(): DrawerEvent[];
   receive(bytes: Uint8Array, nowMs: number): DrawerEvent[];
   /** The connection ended, for whatever reason. Acked keys stay offerable. */
   disconnected(): void;
@@ -270,7 +270,7 @@ export interface DrawerApi {
 /** The end that accepts and fetches. */
 export interface AnswererApi {
   /** `services`: what this peer may reach where the connection came in. */
-  connected(connection: ConnectionId, services: readonly ServiceRequirement[], nowMs: number): AnswererEvent[];
+  connected(connection: ConnectionId, services: readonly ServiceRequirement[]): AnswererEvent[];
   receive(connection: ConnectionId, bytes: Uint8Array, nowMs: number): AnswererEvent[];
   disconnected(connection: ConnectionId, nowMs: number): void;
   setState(state: KeyChannelState): AnswererEvent[];
