@@ -8,7 +8,7 @@
  * filled in by the handler), numbers have `requiresArg`.
  */
 import yargs, { type Argv, type CommandModule } from 'yargs';
-import { ConfigError, problemText } from '../config/config-error.ts';
+import { isConfigError, problemText } from '../config/config-error.ts';
 import { nearest } from '../config/suggestion.ts';
 import { errorCode, errorText } from '../errors.ts';
 import { CliError, CliErrorCode, ExitCode, exitCodeOf } from './cli-error.ts';
@@ -24,11 +24,34 @@ interface Command {
 
 const COMMANDS: readonly Command[] = [
   {
+    name: 'demo',
+    describe: 'Show all of it on this machine: a simulated QKD link, an attack, two proxies, two legacy applications',
+    load: async () => (await import('./demo.ts')).demoCommand,
+  },
+  {
+    name: 'server',
+    describe: 'Accept tunnels from other proxies and pass what they carry to an application',
+    load: async () => (await import('./server.ts')).serverCommand,
+  },
+  {
+    name: 'client',
+    describe: 'Accept connections of applications and carry them through tunnels to another proxy',
+    load: async () => (await import('./client.ts')).clientCommand,
+  },
+  {
+    name: 'sim',
+    describe: 'Run a simulated QKD link with a key manager at each end',
+    load: async () => (await import('./sim.ts')).simCommand,
+  },
+  {
     name: 'certs',
     describe: 'Make a small CA and certificates for proxies, SAEs and key managers',
     load: async () => (await import('./certs.ts')).certsCommand,
   },
 ];
+
+/** `qstunnel --config FILE` has no command word. */
+const loadRunConfig = async (): Promise<AnyCommand> => (await import('./run-config.ts')).runConfigCommand;
 
 const HELP_WIDTH = 100;
 /** More text on one error line helps nobody. */
@@ -76,11 +99,12 @@ export async function main(
 }
 
 async function buildParser(args: readonly string[], version: string): Promise<Argv> {
-  const chosen = COMMANDS.find(({ name }) => name === args.find((arg) => !arg.startsWith('-')));
+  const chosen = COMMANDS.find(({ name }) => name === args[0]);
+  const fromFile = chosen === undefined && args.some((arg) => optionName(arg) === 'config');
   let parser = yargs()
     .scriptName('qstunnel')
     .usage(
-      '$0 <command> [options]\n\nTLS 1.3 tunnels with QKD keys and ML-KEM in the handshake, for applications that know nothing of it.',
+      '$0 <command> [options]\n$0 --config FILE\n\nTLS 1.3 tunnels with QKD keys and ML-KEM in the handshake, for applications that know nothing of it.',
     )
     .detectLocale(false)
     .parserConfiguration({ 'greedy-arrays': false, 'camel-case-expansion': true })
@@ -90,7 +114,6 @@ async function buildParser(args: readonly string[], version: string): Promise<Ar
     .wrap(HELP_WIDTH)
     .exitProcess(false)
     .strict()
-    .demandCommand(1, NO_COMMAND)
     .check(checkValues, true)
     .fail((message, error, usage) => {
       // Complaints come as a message, as a YError, or as the Error that a command's `check` throws.
@@ -98,6 +121,10 @@ async function buildParser(args: readonly string[], version: string): Promise<Ar
       throw parsingFailure(error?.message ?? message, args, usage as unknown as Usage);
     })
     .epilogue('Exit status: 0 done, 1 failed, 2 wrong usage or configuration. "qstunnel COMMAND --help" has examples.');
+  if (fromFile) return parser.command(await loadRunConfig());
+  parser = parser
+    .option('config', { type: 'string', describe: 'Run the services of this YAML file instead of a command' })
+    .demandCommand(1, NO_COMMAND);
   for (const command of COMMANDS) {
     parser = command === chosen ? parser.command(await command.load()) : parser.command(command.name, command.describe);
   }
@@ -122,7 +149,7 @@ interface Usage {
   getCommands(): readonly (readonly unknown[])[];
 }
 
-const NO_COMMAND = 'say what to do, as in "qstunnel certs"; "qstunnel --help" lists the commands';
+const NO_COMMAND = 'say what to do, as in "qstunnel demo"; "qstunnel --help" lists the commands';
 const UNKNOWN = /^Unknown (?:argument|command)s?: (.*)$/;
 const BAD_CHOICE = /Argument: (\S+), Given: (.*), Choices: (.*)$/;
 
@@ -178,7 +205,7 @@ function usageError(message: string): CliError {
 
 /** Says what went wrong, a line for each problem: `qstunnel: CODE: message`. */
 function report(error: unknown, output: CliOutput): ExitCode {
-  if (error instanceof ConfigError) {
+  if (isConfigError(error)) {
     for (const problem of error.problems) {
       output.stderr(`qstunnel: ${problem.code}: ${oneLine(problemText(problem, error.file))}\n`);
     }

@@ -1,7 +1,7 @@
 /** The settings of schema.ts as options of `qstunnel server` and `qstunnel client`. */
 import type { Argv, Options } from 'yargs';
 import { z } from 'zod';
-import { ConfigError, type ConfigProblem } from './config-error.ts';
+import { ConfigError, ConfigErrorCode, type ConfigProblem } from './config-error.ts';
 import { resolveConfig } from './resolve.ts';
 import { fileSchema, PROCESS_SETTINGS, REQUIRED_SETTINGS, SERVICE_SETTINGS, serviceSchema } from './schema.ts';
 import { schemaProblems } from './schema-problems.ts';
@@ -59,7 +59,12 @@ export function serviceOptions<T>(parser: Argv<T>, mode: 'client' | 'server'): A
     if (mode === 'server' && option === 'verify-host') continue;
     withOptions = withOptions.option(option, yargsOption(schema)) as Argv<T>;
   }
-  for (const [title, options] of Object.entries(GROUPS)) withOptions = withOptions.group([...options], title);
+  for (const [title, options] of Object.entries(GROUPS)) {
+    withOptions = withOptions.group(
+      options.filter((option) => mode === 'client' || option !== 'verify-host'),
+      title,
+    );
+  }
   return withOptions;
 }
 
@@ -92,6 +97,10 @@ export function configFromOptions(mode: 'client' | 'server', argv: Readonly<Reco
     for (const { path, code, message } of schemaProblems(parsed.error, input, () => [])) {
       const option = path.find((part, i) => typeof part === 'string' && (i === 0 ? part !== 'services' : true));
       problems.push({ code, key: `--${option}`, message });
+    }
+    for (const key of REQUIRED_SETTINGS) {
+      if (argv[key] === undefined)
+        problems.push({ code: ConfigErrorCode.missingKey, key: `--${key}`, message: 'is missing' });
     }
     throw new ConfigError(problems as [ConfigProblem, ...ConfigProblem[]]);
   }

@@ -52,6 +52,11 @@ export class ConfigError extends Error {
   }
 }
 
+/** Whether it is a ConfigError, also one of a second copy of this module (some loaders make one for `import()`). */
+export function isConfigError(error: unknown): error is ConfigError {
+  return error instanceof Error && error.name === 'ConfigError' && 'problems' in error;
+}
+
 /** `qstunnel.yaml:12:3: services[0].peer-sae: …` */
 export function problemText(problem: ConfigProblem, file?: string): string {
   const { position, key, message } = problem;

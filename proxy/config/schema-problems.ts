@@ -82,6 +82,8 @@ function shown(value: unknown): string {
   if (Array.isArray(value)) return 'a list';
   if (value === null) return 'empty';
   if (typeof value === 'object') return 'a mapping of keys';
+  // A key pasted or opened by mistake must not reach a terminal or a log.
+  if (typeof value === 'string' && value.includes('-----BEGIN')) return 'PEM text';
   const text = JSON.stringify(value) ?? String(value);
   return text.length > MAX_SHOWN_LENGTH ? `${text.slice(0, MAX_SHOWN_LENGTH)}…` : text;
 }

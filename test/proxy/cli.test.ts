@@ -1,8 +1,8 @@
 import { type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { main } from '../../proxy/cli/main.ts';
@@ -25,13 +25,19 @@ describe('proxy cli', () => {
     expect(help).to.include({ code: 0, stderr: '' });
     const commands = [...help.stdout.matchAll(/^ {2}qstunnel (\w+) /gm)].map(([, name]) => name as string);
     expect(commands).to.include.members(['server', 'client', 'sim', 'certs']);
-    for (const command of commands) {
-      const { code, stdout } = await run(command, '--help');
-      expect(code, command).to.equal(0);
-      expect(stdout, command).to.match(/Examples:/);
-      expect(stdout, command).to.include(`qstunnel ${command}`);
-    }
+    for (const command of commands) await expectExamples(command);
   });
+
+  /** A command has examples, or sub-commands that have some. */
+  async function expectExamples(...command: string[]): Promise<void> {
+    const { code, stdout } = await run(...command, '--help');
+    expect(code, command.join(' ')).to.equal(0);
+    if (/^Examples:/m.test(stdout)) return;
+    const own = new RegExp(`^ {2}qstunnel ${command.join(' ')} (\\w+)`, 'gm');
+    const subcommands = [...stdout.matchAll(own)].map(([, name]) => name as string);
+    expect(subcommands, `${command.join(' ')} has neither examples nor sub-commands`).not.to.have.length(0);
+    for (const name of subcommands) await expectExamples(...command, name);
+  }
 
   it('prints its version', async () => {
     expect(await run('--version')).to.deep.equal({ code: 0, stdout: '1.2.3\n', stderr: '' });
@@ -46,6 +52,11 @@ describe('proxy cli', () => {
       ['certs init --day=3', 'unknown option --day; did you mean --days?'],
       ['certs init --frobnicate', 'unknown option --frobnicate; "--help" lists what there is'],
       ['--vresion', 'unknown option --vresion; did you mean --version?'],
+      ['--confg x', 'unknown option --confg; did you mean --config?'],
+      ['--config', 'not enough arguments following: config'],
+      ['server --peer-say x', 'unknown option --peer-say; did you mean --peer-sae?'],
+      ['client --keys-ahead many', '--keys-ahead needs a number'],
+      ['client --require foo', '--require is "foo", allowed: qkd-and-pqc, qkd, pqc, qkd-or-pqc'],
       ['certs init --dir', '--dir needs a value'],
       ['certs init --days ten', '--days needs a number'],
       ['certs issue', 'an argument is missing; "--help" lists what there is'],
@@ -57,6 +68,42 @@ describe('proxy cli', () => {
         const result = await run(...args.split(' ').filter(Boolean));
         expect(result).to.deep.equal({ code: 2, stdout: '', stderr: `qstunnel: ERR_CLI_USAGE: ${message}\n` });
       });
+    }
+  });
+
+  it('names every option that is missing or wrong, one a line', async () => {
+    const missing = await run('server');
+    expect(missing.code).to.equal(2);
+    const options = ['accept', 'connect', 'sae', 'peer-sae', 'cert', 'key', 'ca'];
+    const lines = options.map((option) => `qstunnel: ERR_CONFIG_MISSING_KEY: --${option}: is missing\n`);
+    expect(missing.stderr).to.equal(lines.join(''));
+    const credentials = ['--cert', 'a', '--key', 'b', '--ca', 'c', '--sae', 'x', '--peer-sae', 'y', '--peer-sae', 'x'];
+    const wrong = await run('client', '--accept', '0.0.0.0:1', '--connect', 'x:2', ...credentials, '--require', 'qkd');
+    expect(wrong.code).to.equal(2);
+    expect(wrong.stderr.split('\n').map((line) => line.split(': ').slice(1, 3).join(' '))).to.deep.equal([
+      'ERR_CONFIG_PLAINTEXT --accept',
+      'ERR_CONFIG_CONFLICT --peer-sae',
+      'ERR_CONFIG_CONFLICT --require',
+      '',
+    ]);
+    expect(wrong.stderr).to.include('or set --unsafe-plaintext-off-loopback\n');
+    const twice = await run('server', '--accept', '1', '--accept', '2', '--connect', '3', ...credentials.slice(0, 10));
+    expect(twice.stderr).to.equal(
+      'qstunnel: ERR_CONFIG_VALUE: --accept: is given 2 times or as a list; one value is expected\n',
+    );
+  });
+
+  it('names the line of a configuration file', async () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'qstunnel-cli-')), 'q.yaml');
+    try {
+      writeFileSync(file, 'services:\n  - name: db\n    mode: sever\n    accept: 1\n    connect: 2\n');
+      expect(await run('--config', file)).to.deep.equal({
+        code: 2,
+        stdout: '',
+        stderr: `qstunnel: ERR_CONFIG_VALUE: ${file}:3:11: services[0].mode: is "sever", must be one of client, server\n`,
+      });
+    } finally {
+      rmSync(dirname(file), { recursive: true });
     }
   });
 
