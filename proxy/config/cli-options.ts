@@ -92,23 +92,30 @@ export function configFromOptions(mode: 'client' | 'server', argv: Readonly<Reco
   const service = { name: mode, mode, ...given(['name', 'accept', 'connect', ...Object.keys(SERVICE_SETTINGS)]) };
   const input = { ...given(Object.keys(PROCESS_SETTINGS)), services: [service] };
   const problems: ConfigProblem[] = [];
+  for (const [option, schema] of Object.entries(SETTINGS)) {
+    const value = argv[option];
+    if (!Array.isArray(value) || schema instanceof z.ZodArray) continue;
+    throw new ConfigError([problem(option, ConfigErrorCode.value, `is given ${value.length} times, and has one value`)]);
+  }
   const parsed = fileSchema.safeParse(input);
   if (!parsed.success) {
     for (const { path, code, message } of schemaProblems(parsed.error, input, () => [])) {
       const option = path.find((part, i) => typeof part === 'string' && (i === 0 ? part !== 'services' : true));
-      problems.push({ code, key: `--${option}`, message });
+      problems.push(problem(String(option), code, message));
     }
     for (const key of REQUIRED_SETTINGS) {
-      if (argv[key] === undefined)
-        problems.push({ code: ConfigErrorCode.missingKey, key: `--${key}`, message: 'is missing' });
-    }
+      if (argv[key] === undefined) problems.push(problem(key, ConfigErrorCode.missingKey, 'is missing'));
     throw new ConfigError(problems as [ConfigProblem, ...ConfigProblem[]]);
   }
   const config = resolveConfig(parsed.data, {
     directory: process.cwd(),
     keyText: (key) => `--${key}`,
-    report: (_index, key, code, message) => problems.push({ code, key: `--${key}`, message }),
+    report: (_index, key, code, message) => problems.push(problem(key, code, message)),
   });
   if (problems.length > 0) throw new ConfigError(problems as [ConfigProblem, ...ConfigProblem[]]);
   return config;
+}
+
+function problem(option: string, code: ConfigErrorCode, message: string): ConfigProblem {
+  return { code, key: `--${option}`, message };
 }

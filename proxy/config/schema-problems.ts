@@ -53,8 +53,6 @@ function messageOf(issue: z.core.$ZodIssue, value: unknown): string {
     case 'invalid_type':
       // A text that schema.ts gave says more than the name of a type.
       if (!issue.message.startsWith('Invalid input')) return `is ${shown(value)}, ${issue.message}`;
-      if (Array.isArray(value) && issue.expected !== 'object')
-        return `is given ${value.length} times or as a list; one value is expected`;
       return `is ${shown(value)}, must be ${TYPE_NAMES[issue.expected] ?? issue.expected}${hint(issue.expected, value)}`;
     case 'invalid_value':
       return `is ${shown(value)}, must be one of ${issue.values.join(', ')}`;
