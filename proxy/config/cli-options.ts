@@ -95,7 +95,9 @@ export function configFromOptions(mode: 'client' | 'server', argv: Readonly<Reco
   for (const [option, schema] of Object.entries(SETTINGS)) {
     const value = argv[option];
     if (!Array.isArray(value) || schema instanceof z.ZodArray) continue;
-    throw new ConfigError([problem(option, ConfigErrorCode.value, `is given ${value.length} times, and has one value`)]);
+    throw new ConfigError([
+      problem(option, ConfigErrorCode.value, `is given ${value.length} times, and has one value`),
+    ]);
   }
   const parsed = fileSchema.safeParse(input);
   if (!parsed.success) {
@@ -105,6 +107,7 @@ export function configFromOptions(mode: 'client' | 'server', argv: Readonly<Reco
     }
     for (const key of REQUIRED_SETTINGS) {
       if (argv[key] === undefined) problems.push(problem(key, ConfigErrorCode.missingKey, 'is missing'));
+    }
     throw new ConfigError(problems as [ConfigProblem, ...ConfigProblem[]]);
   }
   const config = resolveConfig(parsed.data, {
