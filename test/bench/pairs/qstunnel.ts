@@ -1,0 +1,114 @@
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { start, stop } from '../processes.ts';
+import type { HandshakeKind, Pair, PairOptions, RunningPair } from './pair.ts';
+
+const BIN = fileURLToPath(new URL('../../../proxy/bin.mjs', import.meta.url));
+/** The simulated KMEs' stores hold this many keys, and the proxies this many ahead: filled before a run, so that none waits. */
+const STORE_KEYS = 20_000;
+const KEYS_AHEAD = 4_000;
+
+interface Variant {
+  readonly name: string;
+  readonly options: readonly string[];
+  /** QKD keys from the simulator. */
+  readonly qkd: boolean;
+}
+
+type Running = ReturnType<typeof start>;
+
+function variant({ name, options, qkd }: Variant): Pair {
+  return {
+    name,
+    version: () => `node ${process.versions.node}`,
+
+    async start({ backendPort, materials: m }: PairOptions): Promise<RunningPair> {
+      const simulator = qkd ? await startSimulator() : undefined;
+      const end = async (mode: 'server' | 'client', connect: number, at: 0 | 1) => {
+        const cert = mode === 'server' ? m.serverCert : m.clientCert;
+        const key = mode === 'server' ? m.serverKey : m.clientKey;
+        const [sae, peerSae] = mode === 'server' ? ['siteB', 'siteA'] : ['siteA', 'siteB'];
+        const kme = simulator?.kmes[at];
+        const child = start(process.execPath, [
+          ...[BIN, mode, '--accept', '127.0.0.1:0', '--connect', `127.0.0.1:${connect}`],
+          ...['--cert', cert, '--key', key, '--ca', m.ca, '--sae', sae as string, '--peer-sae', peerSae as string],
+          ...options,
+          ...(kme === undefined
+            ? []
+            : ['--kme', kme.etsi004, '--kme-cert', kme.cert, '--kme-key', kme.key, '--kme-ca', kme.ca]),
+          ...(kme === undefined ? [] : ['--keys-ahead', String(KEYS_AHEAD), '--require', 'qkd-and-pqc']),
+        ]);
+        return { child, port: Number((await logLine(child, 'listening')).address?.split(':').pop()) };
+      };
+      const server = await end('server', backendPort, 1);
+      const client = await end('client', server.port, 0);
+      if (qkd) await logLine(client.child, 'keys-ready', ({ count }) => (count ?? 0) >= (3 * KEYS_AHEAD) / 4);
+      return {
+        port: client.port,
+        pids: [server.child.pid as number, client.child.pid as number],
+        stop: async () => {
+          await Promise.all([stop(client.child), stop(server.child)]);
+          if (simulator !== undefined) await stop(simulator.child);
+        },
+      };
+    },
+  };
+}
+
+interface LogLine {
+  readonly event: string;
+  readonly address?: string;
+  readonly count?: number;
+}
+
+/** The first log line of this event, from now on or already written. */
+function logLine(child: Running, event: string, match: (line: LogLine) => boolean = () => true): Promise<LogLine> {
+  return new Promise((resolve, reject) => {
+    const look = () => {
+      for (const text of child.output().split('\n')) {
+        if (!text.includes(`"event":"${event}"`) || !text.endsWith('}')) continue;
+        const line = JSON.parse(text) as LogLine;
+        if (match(line)) {
+          child.stderr?.off('data', look);
+          return resolve(line);
+        }
+      }
+    };
+    child.stderr?.on('data', look);
+    child.once('exit', () => reject(new Error(`qstunnel ended:\n${child.output()}`)));
+    look();
+  });
+}
+
+interface SimulatedKme {
+  readonly etsi004: string;
+  readonly cert: string;
+  readonly key: string;
+  readonly ca: string;
+}
+
+async function startSimulator(): Promise<{ child: Running; kmes: readonly SimulatedKme[] }> {
+  const child = start(process.execPath, [
+    ...[BIN, 'sim', 'up', '--preset', 'metro', '--length', '0', '--speed', '1000000', '--json'],
+    ...['--store-keys', String(STORE_KEYS)],
+  ]);
+  const [line] = (await Promise.race([
+    once(createInterface({ input: child.stdout as NodeJS.ReadableStream }), 'line'),
+    once(child, 'exit').then(() => Promise.reject(new Error(`qstunnel sim up ended:\n${child.output()}`))),
+  ])) as [string];
+  return { child, kmes: (JSON.parse(line) as { kmes: SimulatedKme[] }).kmes };
+}
+
+const CLASSICAL = ['--groups', 'x25519', '--unsafe-allow-classical'];
+
+/** Our pair in the forms that are compared: each part of the benchmark names the ones that make sense there. */
+export const qstunnelPairs: Readonly<Record<'bulk' | HandshakeKind, readonly Pair[]>> = {
+  bulk: [variant({ name: 'qstunnel', options: [], qkd: false })],
+  certificate: [
+    variant({ name: 'qstunnel, X25519', options: CLASSICAL, qkd: false }),
+    variant({ name: 'qstunnel, X25519MLKEM768', options: [], qkd: false }),
+    variant({ name: 'qstunnel, default with QKD', options: [], qkd: true }),
+  ],
+  psk: [],
+};

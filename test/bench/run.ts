@@ -1,0 +1,124 @@
+/**
+ * `npm run bench`: our pair of proxies beside the named peers, in one run, as ratios.
+ *
+ *   npm run bench                                  everything, 3 rounds
+ *   npm run bench -- --only bulk --rounds 5        one part
+ *   npm run bench -- --json bench.json             the samples too
+ *
+ * Rounds are interleaved (every pair once, then again), because the machine's
+ * speed drifts by more than the differences of interest. Nothing here asserts a
+ * time: docs/performance.md holds the numbers of the machine they were taken on.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpus, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import yargs from 'yargs';
+import { bulk, connectionsPerSecond, pingPongPerSecond, startGreeter, startSink } from './load.ts';
+import { makeMaterials } from './materials.ts';
+import { nodeTls } from './pairs/node-tls.ts';
+import type { HandshakeKind, Materials, Pair, RunningPair } from './pairs/pair.ts';
+import { qstunnelPairs } from './pairs/qstunnel.ts';
+import { stunnel } from './pairs/stunnel.ts';
+import { type Sample, summarise, table } from './report.ts';
+
+const REFERENCE = 'stunnel';
+
+const options = await yargs(process.argv.slice(2))
+  .option('rounds', { type: 'number', default: 3, describe: 'interleaved rounds' })
+  .option('seconds', { type: 'number', default: 5, describe: 'length of each bulk run' })
+  .option('connections', { type: 'number', default: 2000, describe: 'connections of each handshake run' })
+  .option('only', { choices: ['bulk', 'handshakes'] as const, describe: 'one part alone' })
+  .option('json', { type: 'string', describe: 'write all samples to this file' })
+  .strict()
+  .parseAsync();
+
+const say = (text: string) => process.stderr.write(`${text}\n`);
+const folder = mkdtempSync(join(tmpdir(), 'qstunnel-bench-'));
+const samples: Sample[] = [];
+try {
+  const materials = await makeMaterials(folder);
+  for (let round = 1; round <= options.rounds; round++) {
+    if (options.only !== 'handshakes') await bulkRound(round, materials);
+    if (options.only !== 'bulk') {
+      await handshakeRound(round, materials, 'certificate');
+      await handshakeRound(round, materials, 'psk');
+    }
+  }
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
+
+const rows = summarise(samples, REFERENCE);
+process.stdout.write(
+  `\n${cpus().length} × ${cpus()[0]?.model ?? 'unknown CPU'}, Node ${process.versions.node}, ` +
+    `${stunnel.version()}, ${options.rounds} rounds\n\n${table(rows, REFERENCE)}\n`,
+);
+if (options.json !== undefined)
+  writeFileSync(options.json, JSON.stringify({ node: process.versions.node, samples, rows }, null, 2));
+
+async function bulkRound(round: number, materials: Materials): Promise<void> {
+  const sink = await startSink();
+  try {
+    for (const pair of [stunnel, ...qstunnelPairs.bulk, nodeTls]) {
+      await withPair(pair, sink.port, materials, 'certificate', async (running) => {
+        const warmUpSeconds = 1;
+        await bulk(running.port, running.pids, 1, warmUpSeconds);
+        for (const streams of [1, 8]) {
+          const result = await bulk(running.port, running.pids, streams, options.seconds);
+          record(round, `bulk ${streams} stream${streams > 1 ? 's' : ''}, Gb/s`, pair.name, result.gigabitsPerSecond);
+          record(
+            round,
+            `bulk ${streams} stream${streams > 1 ? 's' : ''}, CPU s/GiB`,
+            pair.name,
+            result.cpuSecondsPerGib,
+          );
+        }
+      });
+    }
+  } finally {
+    await sink.stop();
+  }
+}
+
+async function handshakeRound(round: number, materials: Materials, handshake: HandshakeKind): Promise<void> {
+  const greeter = await startGreeter();
+  const kind = handshake === 'psk' ? 'PSK-only' : 'mutual certificates';
+  try {
+    for (const pair of [stunnel, ...qstunnelPairs[handshake], nodeTls]) {
+      await withPair(pair, greeter.port, materials, handshake, async (running) => {
+        await connectionsPerSecond(running.port, Math.ceil(options.connections / 5), 8);
+        record(
+          round,
+          `handshakes/s, ${kind}`,
+          pair.name,
+          await connectionsPerSecond(running.port, options.connections, 8),
+        );
+        if (handshake === 'certificate') {
+          record(round, '64-byte round trips/s', pair.name, await pingPongPerSecond(running.port, 20_000));
+        }
+      });
+    }
+  } finally {
+    await greeter.stop();
+  }
+}
+
+async function withPair(
+  pair: Pair,
+  backendPort: number,
+  materials: Materials,
+  handshake: HandshakeKind,
+  measure: (running: RunningPair) => Promise<void>,
+): Promise<void> {
+  const running = await pair.start({ backendPort, materials, handshake });
+  try {
+    await measure(running);
+  } finally {
+    await running.stop();
+  }
+}
+
+function record(round: number, metric: string, pair: string, value: number): void {
+  samples.push({ metric, pair, value });
+  say(`round ${round}  ${pair.padEnd(28)} ${metric.padEnd(34)} ${value.toPrecision(4)}`);
+}
