@@ -355,11 +355,9 @@ export class TlsEndpoint implements TlsEngine {
   /** The server's goes out at once; a client's waits for its next flight, of which it is the first record. */
   #scheduleChangeCipherSpec(): void {
     if (this.#changeCipherSpec !== 'not-sent') return;
+    this.#flush();
     this.#changeCipherSpec = 'before-next-record';
-    if (this.#role === 'server') {
-      this.#flush();
-      this.#sendScheduledChangeCipherSpec();
-    }
+    if (this.#role === 'server') this.#sendScheduledChangeCipherSpec();
   }
 
   #sendScheduledChangeCipherSpec(): void {

@@ -151,7 +151,10 @@ function expectTls13(extensionList: readonly Extension[]): void {
   }
 }
 
-/** What a second ClientHello may change (RFC 8446, 4.1.2); the cookie is compared by itself. */
+/**
+ * What a second ClientHello may change (RFC 8446, 4.1.2). The cookie is checked by itself; of the PSKs a client may
+ * drop those that don't fit the suite, and the binders answer for the rest.
+ */
 const mayChangeAfterRetry: ReadonlySet<number> = new Set([
   ExtensionType.keyShare,
   ExtensionType.earlyData,
@@ -171,6 +174,5 @@ export function clientHelloInvariants(hello: ReceivedClientHello): Uint8Array {
     for (const { type, data } of hello.extensionList) {
       if (!mayChangeAfterRetry.has(type)) writer.u16(type).vector(2, data);
     }
-    for (const { identity } of hello.extensions.preSharedKey?.identities ?? []) writer.vector(2, identity);
   });
 }

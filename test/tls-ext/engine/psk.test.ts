@@ -1,0 +1,219 @@
+import { expect } from 'chai';
+import { Alert, NamedGroup, type PskDecision, SecretBytes, TlsMisuseError } from '../../../tls-ext/index.ts';
+import {
+  clientIdentity,
+  clientOptions,
+  enginePair,
+  expectConnected,
+  expectFailure,
+  type PairOptions,
+  qkdPsk,
+  qkdReference,
+} from './engine-pair.ts';
+
+const use = (psk = qkdPsk()): PskDecision => ({ action: 'use', psk });
+
+/** Our default between proxies: certificates both ways, QKD key, qkd_psk. */
+function proxies(overrides: PairOptions = {}): PairOptions {
+  return {
+    client: { identity: clientIdentity, psk: qkdPsk(), qkdOffer: { offer: 'key' }, ...overrides.client },
+    server: { requestClientCertificate: true, qkd: true, ...overrides.server },
+    serverAnswers: { psk: () => use(), ...overrides.serverAnswers },
+    ...(overrides.clientAnswers ? { clientAnswers: overrides.clientAnswers } : {}),
+  };
+}
+
+describe('a QKD key in the handshake', () => {
+  it('stands beside certificates both ways, and both ends know', () => {
+    const pair = enginePair(proxies()).run();
+    expectConnected(pair);
+    const { summary } = pair.client;
+    expect(summary?.psk).to.equal('qkd');
+    expect(summary?.reference).to.deep.equal(qkdReference);
+    expect(summary?.qkdOffer).to.deep.equal({ offer: 'key' });
+    expect(summary?.qkdResult).to.equal('used');
+    expect(pair.client.event('peer-certificate')?.context).to.deep.equal(qkdPsk().context);
+    expect(pair.server.event('peer-certificate')?.context).to.deep.equal(qkdPsk().context);
+  });
+
+  it('is offered once for each hash and named by its reference', () => {
+    const pair = enginePair(proxies()).run();
+    const event = pair.server.event('psk-required');
+    expect(event?.certWithExternPsk).to.equal(true);
+    expect(event?.qkdOffer).to.deep.equal({ offer: 'key' });
+    expect(event?.serverName).to.equal('server.example');
+    expect(event?.offered.map(({ reference }) => reference)).to.deep.equal([qkdReference, qkdReference]);
+  });
+
+  for (const cipherSuite of [0x1301, 0x1302, 0x1303]) {
+    it(`works with suite ${cipherSuite.toString(16)}`, () => {
+      const pair = enginePair(proxies({ server: { cipherSuites: [cipherSuite] } })).run();
+      expectConnected(pair);
+      expect(pair.client.summary?.qkdResult).to.equal('used');
+    });
+  }
+
+  for (const cookieKey of [undefined, new Uint8Array(32)]) {
+    it(`survives HelloRetryRequest ${cookieKey ? 'with' : 'without'} a cookie`, () => {
+      const server = { groups: [NamedGroup.x25519], ...(cookieKey ? { cookieKey } : {}) };
+      const pair = enginePair(proxies({ server })).run();
+      expectConnected(pair);
+      expect(pair.client.summary?.helloRetryRequest).to.equal(true);
+      expect(pair.client.summary?.qkdResult).to.equal('used');
+      expect(pair.server.events.filter(({ type }) => type === 'psk-required')).to.have.length(1);
+    });
+  }
+
+  it('is wiped at both ends after its import', () => {
+    const clientPsk = qkdPsk();
+    const serverPsk = qkdPsk();
+    enginePair(proxies({ client: { psk: clientPsk }, serverAnswers: { psk: () => use(serverPsk) } })).run();
+    expect(clientPsk.secret.wiped).to.equal(true);
+    expect(serverPsk.secret.wiped).to.equal(true);
+  });
+
+  it('alone authenticates under auth psk', () => {
+    const { identity: _, ...server } = { identity: undefined, auth: 'psk', qkd: true } as const;
+    const pair = enginePair({
+      client: { auth: 'psk', psk: qkdPsk(), qkdOffer: { offer: 'key' } },
+      server,
+      serverAnswers: { psk: () => use() },
+    }).run();
+    expectConnected(pair);
+    expect(pair.client.summary?.peerCertificate).to.equal(false);
+    expect(pair.client.event('peer-certificate')).to.equal(undefined);
+  });
+
+  it('refuses to be misused', () => {
+    const misuse = (client: PairOptions['client']) => () => enginePair({ client: client ?? {} }).run();
+    expect(misuse({ psk: qkdPsk(), qkdOffer: { offer: 'none', reason: 'budget' } })).to.throw(TlsMisuseError);
+    expect(misuse({ qkdOffer: { offer: 'key' } })).to.throw(TlsMisuseError);
+    expect(misuse({ auth: 'psk' })).to.throw(TlsMisuseError);
+    const selfie = { purpose: 'handshake', drawer: 'siteA', answerer: 'siteA' } as const;
+    expect(misuse({ psk: qkdPsk({ context: selfie }) })).to.throw(TlsMisuseError);
+    const rekey = { purpose: 'rekey', drawer: 'siteA', answerer: 'siteB' } as const;
+    expect(misuse({ psk: qkdPsk({ context: rekey }) })).to.throw(TlsMisuseError);
+  });
+});
+
+describe('a QKD key that is not used', () => {
+  for (const result of ['unavailable', 'policy'] as const) {
+    it(`falls back to certificates and says ${result}`, () => {
+      const pair = enginePair(proxies({ serverAnswers: { psk: () => ({ action: 'continue', result }) } })).run();
+      expectConnected(pair);
+      expect(pair.client.summary?.psk).to.equal('none');
+      expect(pair.client.summary?.qkdResult).to.equal(result);
+    });
+
+    it(`is refused under encryption with ${result}`, () => {
+      const pair = enginePair(proxies({ serverAnswers: { psk: () => ({ action: 'refuse', result }) } })).run();
+      expectFailure(pair, 'server', 'ERR_TLS_INSUFFICIENT_SECURITY', Alert.insufficientSecurity);
+      expect(pair.client.event('failed')?.qkdResult).to.equal(result);
+      // Nothing but the hello is readable: the alert went out as application data.
+      const types = recordTypes(pair.wire.filter(({ from }) => from === 'server').map(({ bytes }) => bytes));
+      expect(types).to.deep.equal([22, 20, 23, 23]);
+    });
+  }
+
+  it('is not offered, with its reason at both ends', () => {
+    const qkdOffer = { offer: 'none', reason: 'pool_empty' } as const;
+    const { psk: _, ...client } = { psk: undefined, qkdOffer, identity: clientIdentity };
+    const pair = enginePair({
+      client,
+      server: { requestClientCertificate: true, qkd: true },
+      serverAnswers: { psk: () => ({ action: 'continue', result: 'unavailable' }) },
+    }).run();
+    expectConnected(pair);
+    expect(pair.server.summary?.qkdOffer).to.deep.equal(qkdOffer);
+    expect(pair.client.summary?.qkdResult).to.equal('not_offered');
+    expect(pair.server.event('psk-required')?.offered).to.deep.equal([]);
+  });
+
+  it('with another key at the server is an alert, never a fallback', () => {
+    const pair = enginePair(proxies({ serverAnswers: { psk: () => use(qkdPsk({}, 0x52)) } })).run();
+    expectFailure(pair, 'server', 'ERR_TLS_BAD_BINDER', Alert.illegalParameter);
+  });
+
+  it('with a bad binder and without extension 33 is decrypt_error', () => {
+    const pair = enginePair({
+      client: { auth: 'psk', psk: qkdPsk(), qkdOffer: { offer: 'key' } },
+      server: { auth: 'psk', qkd: true },
+      serverAnswers: { psk: () => use(qkdPsk({}, 0x52)) },
+    }).run();
+    expectFailure(pair, 'server', 'ERR_TLS_BAD_BINDER', Alert.decryptError);
+  });
+
+  it('with another context than ours is as if it were not there, and policy is asked again', () => {
+    const context = { purpose: 'handshake', drawer: 'siteA', answerer: 'siteC' } as const;
+    const decisions: PskDecision[] = [use(qkdPsk({ context })), { action: 'continue', result: 'unavailable' }];
+    const pair = enginePair(proxies({ serverAnswers: { psk: () => decisions.shift() } })).run();
+    expectConnected(pair);
+    expect(pair.client.summary?.qkdResult).to.equal('unavailable');
+    const asked = pair.server.events.filter(({ type }) => type === 'psk-required');
+    expect(asked).to.have.length(2);
+    expect(asked[1]).to.have.property('offered').that.deep.equals([]);
+  });
+
+  it('without extension 33 is not even looked at where certificates are asked for', () => {
+    const pair = enginePair({
+      client: { auth: 'psk', psk: qkdPsk(), qkdOffer: { offer: 'key' } },
+      server: { qkd: true },
+      serverAnswers: { psk: () => ({ action: 'continue', result: 'policy' }) },
+    }).run();
+    expect(pair.server.event('psk-required')?.offered).to.deep.equal([]);
+    expectFailure(pair, 'client', 'ERR_TLS_HANDSHAKE_FAILURE', Alert.handshakeFailure);
+  });
+
+  it('makes a client abort whose server takes the key and leaves the certificate out', () => {
+    const pair = enginePair({
+      client: { auth: 'certificate', psk: qkdPsk(), qkdOffer: { offer: 'key' } },
+      server: { auth: 'psk', qkd: true },
+      serverAnswers: { psk: () => use() },
+    }).run();
+    expectFailure(pair, 'client', 'ERR_TLS_HANDSHAKE_FAILURE', Alert.handshakeFailure);
+  });
+});
+
+describe('a plain external PSK', () => {
+  const identity = new TextEncoder().encode('Client_identity');
+  const plain = () => ({ kind: 'plain', identity, secret: new SecretBytes(new Uint8Array(32).fill(3)) }) as const;
+
+  it('connects with SHA-256 suites', () => {
+    const pair = enginePair({
+      client: { auth: 'psk', psk: plain() },
+      server: { auth: 'psk' },
+      serverAnswers: { psk: () => ({ action: 'use', psk: plain() }) },
+    }).run();
+    expectConnected(pair);
+    expect(pair.client.summary?.psk).to.equal('plain');
+    expect(pair.client.summary?.cipherSuite).to.equal(0x1301);
+    expect(pair.server.event('psk-required')?.offered).to.deep.equal([{ identity }]);
+  });
+
+  it('unknown to the server ends in one and the same alert', () => {
+    const unknown = enginePair({
+      client: { auth: 'psk', psk: plain() },
+      server: { auth: 'psk' },
+      serverAnswers: { psk: () => ({ action: 'continue', result: 'unavailable' }) },
+    }).run();
+    expectFailure(unknown, 'server', 'ERR_TLS_HANDSHAKE_FAILURE', Alert.handshakeFailure);
+    const none = enginePair({ server: { auth: 'psk' } }).run();
+    expectFailure(none, 'server', 'ERR_TLS_HANDSHAKE_FAILURE', Alert.handshakeFailure);
+  });
+
+  it('needs a SHA-256 suite', () => {
+    const options = clientOptions({ auth: 'psk', psk: plain(), cipherSuites: [0x1302] });
+    expect(() => enginePair({ client: options }).run()).to.throw(TlsMisuseError);
+  });
+});
+
+/** Content types of the records in some bytes. */
+function recordTypes(writes: readonly Uint8Array[]): number[] {
+  const types: number[] = [];
+  for (const bytes of writes) {
+    for (let at = 0; at < bytes.length; at += 5 + ((bytes[at + 3] as number) << 8) + (bytes[at + 4] as number)) {
+      types.push(bytes[at] as number);
+    }
+  }
+  return types;
+}
