@@ -20,8 +20,23 @@ export interface KmeTls {
   readonly pinnedSha256?: readonly string[];
 }
 
+/** TLS authenticated by a pre-shared key instead of certificates (SKIP allows it). SHA-256 suites only. */
+export interface PskTls {
+  readonly psk: { readonly identity: string; readonly key: Uint8Array };
+}
+
 /** Options for `tls.connect` and undici alike. Throws `ERR_KDI_CONFIG` for unusable PEM only at connect time. */
-export function tlsConnectionOptions(tls: KmeTls, host: string): ConnectionOptions {
+export function tlsConnectionOptions(tls: KmeTls | PskTls, host: string): ConnectionOptions {
+  if ('psk' in tls) {
+    return {
+      minVersion: 'TLSv1.2',
+      ciphers:
+        'TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:DHE-PSK-AES128-GCM-SHA256:ECDHE-PSK-CHACHA20-POLY1305',
+      pskCallback: () => ({ identity: tls.psk.identity, psk: Buffer.from(tls.psk.key) }),
+      // The key is the KME's identity; a certificate would mean that it fell back from the PSK.
+      checkServerIdentity: () => identityError('the KME answered with a certificate instead of the pre-shared key'),
+    };
+  }
   const name = tls.serverName ?? host;
   return {
     cert: asText(tls.cert),

@@ -2,3 +2,5 @@
 export * from './etsi004.ts';
 export * from './etsi004-framing.ts';
 export * from './etsi004-metadata.ts';
+export * from './etsi014.ts';
+export * from './skip.ts';

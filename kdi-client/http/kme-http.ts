@@ -1,0 +1,170 @@
+/**
+ * HTTPS to a key manager: bounded, with one deadline per call, no redirects.
+ * Replies are JSON; whatever held key bytes is overwritten once parsed, except
+ * the strings that JSON.parse makes, which only the garbage collector can end.
+ */
+import { Agent, buildConnector, errors as undiciErrors } from 'undici';
+import type { Clock } from '../clock.ts';
+import { KdiError, KdiErrorCode } from '../errors.ts';
+import type { CallOptions } from '../key-source.ts';
+import { connectionError, type KmeTls, type PskTls, tlsConnectionOptions } from '../kme-tls.ts';
+import type { KmeAddress } from '../kme-url.ts';
+
+/** Longest reply body by default. */
+export const MAX_REPLY_BODY_BYTES = 0x40_0000;
+
+export interface KmeHttpOptions {
+  readonly address: KmeAddress;
+  readonly tls: KmeTls | PskTls;
+  readonly clock: Clock;
+  readonly connectTimeoutMs?: number;
+  /** For a whole call, connecting included. */
+  readonly callTimeoutMs?: number;
+  readonly maxBodyBytes?: number;
+  /** Connections kept to the KME. */
+  readonly connections?: number;
+}
+
+export interface HttpCall extends CallOptions {
+  readonly method: 'GET' | 'POST';
+  /** Below the base path of the KME's URL, query included; starts with `/`. */
+  readonly path: string;
+  /** Sent as JSON. */
+  readonly body?: unknown;
+}
+
+export interface HttpReply {
+  readonly status: number;
+  /** The parsed body; undefined if there was none, or, with an error status, none that is JSON. */
+  readonly json: unknown;
+}
+
+export class KmeHttp {
+  readonly kme: string;
+  readonly #options: KmeHttpOptions;
+  readonly #agent: Agent;
+  readonly #origin: string;
+  readonly #active = new Set<() => void>();
+  #closed = false;
+
+  constructor(options: KmeHttpOptions) {
+    const { address, tls, connectTimeoutMs = 5_000, maxBodyBytes = MAX_REPLY_BODY_BYTES } = options;
+    this.#options = options;
+    this.kme = address.name;
+    this.#origin = `https://${address.name}`;
+    this.#agent = new Agent({
+      connect: buildConnector({
+        ...(tlsConnectionOptions(tls, address.host) as buildConnector.BuildOptions),
+        timeout: connectTimeoutMs,
+      }),
+      connections: options.connections ?? 4,
+      pipelining: 1,
+      maxResponseSize: maxBodyBytes,
+      // The call's own deadline covers these.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    });
+  }
+
+  /** The reply, whatever its status. Rejects with a `KdiError` when there is none that can be read. */
+  async call({ method, path, body, signal }: HttpCall): Promise<HttpReply> {
+    if (this.#closed) throw new KdiError(KdiErrorCode.aborted, `the client of KME ${this.kme} is closed`);
+    if (signal?.aborted) throw new KdiError(KdiErrorCode.aborted, `the call to KME ${this.kme} was given up`);
+    const { clock, callTimeoutMs = 10_000, address } = this.#options;
+    const abort = new AbortController();
+    const give = (code: KdiErrorCode, message: string) => (): void => abort.abort(new KdiError(code, message));
+    const giveUp = give(KdiErrorCode.aborted, `the call to KME ${this.kme} was given up`);
+    const cancelDeadline = clock.schedule(
+      give(KdiErrorCode.timeout, `KME ${this.kme} took longer than ${callTimeoutMs} ms`),
+      callTimeoutMs,
+    );
+    signal?.addEventListener('abort', giveUp);
+    this.#active.add(giveUp);
+    try {
+      const reply = await this.#agent.request({
+        origin: this.#origin,
+        path: address.basePath + path,
+        method,
+        headers: { accept: 'application/json', ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+        body: body === undefined ? null : JSON.stringify(body),
+        signal: abort.signal,
+      });
+      const bytes = await readAll(reply.body, this.#options.maxBodyBytes ?? MAX_REPLY_BODY_BYTES);
+      return { status: reply.statusCode, json: this.#parse(bytes, reply.statusCode) };
+    } catch (error) {
+      throw this.#translate(abort.signal.aborted ? abort.signal.reason : error);
+    } finally {
+      cancelDeadline();
+      signal?.removeEventListener('abort', giveUp);
+      this.#active.delete(giveUp);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const giveUp of [...this.#active]) giveUp();
+    await this.#agent.destroy();
+  }
+
+  #parse(bytes: Buffer, status: number): unknown {
+    try {
+      return bytes.length === 0 ? undefined : JSON.parse(bytes.toString('utf8'));
+    } catch (cause) {
+      // Proxies in between answer errors with HTML.
+      if (status >= 300) return undefined;
+      throw new KdiError(KdiErrorCode.malformed, `KME ${this.kme} answered with what is no JSON`, {
+        // The parser's message quotes the text, and the text may be a key.
+        cause: new Error(cause instanceof Error ? cause.name : 'unknown'),
+        httpStatus: status,
+      });
+    } finally {
+      bytes.fill(0);
+    }
+  }
+
+  #translate(error: unknown): KdiError {
+    if (error instanceof KdiError) return error;
+    if (error instanceof undiciErrors.ConnectTimeoutError) {
+      return new KdiError(KdiErrorCode.timeout, `KME ${this.kme} took too long to accept the connection`, {
+        cause: error,
+      });
+    }
+    if (error instanceof undiciErrors.ResponseExceededMaxSizeError) {
+      return new KdiError(KdiErrorCode.malformed, `KME ${this.kme} sent a longer reply than is allowed`, {
+        cause: error,
+      });
+    }
+    const code = (error as NodeJS.ErrnoException | undefined)?.code ?? '';
+    if (code.startsWith('HPE_') || error instanceof undiciErrors.ResponseContentLengthMismatchError) {
+      return new KdiError(KdiErrorCode.malformed, `KME ${this.kme} does not answer in HTTP (${code})`, {
+        cause: error,
+      });
+    }
+    if (CONNECT_CODES.has(code)) return connectionError(error, this.kme, 'connecting');
+    const broken = error instanceof undiciErrors.SocketError || code === 'ECONNRESET' || code === 'EPIPE';
+    return connectionError(error, this.kme, broken ? 'replying' : 'handshake');
+  }
+}
+
+const CONNECT_CODES: ReadonlySet<string> = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EADDRNOTAVAIL',
+  'ETIMEDOUT',
+]);
+
+async function readAll(body: AsyncIterable<Buffer>, maxBytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of body) {
+    chunks.push(chunk);
+    length += chunk.length;
+    if (length > maxBytes) throw new undiciErrors.ResponseExceededMaxSizeError();
+  }
+  const whole = Buffer.concat(chunks);
+  for (const chunk of chunks) chunk.fill(0);
+  return whole;
+}
