@@ -109,6 +109,16 @@ export class TestApplication {
   }
 }
 
+/** All that comes until the end. Unlike an iterator it leaves the socket open for writing. */
+export function collect(socket: Socket): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  return new Promise((resolve, reject) => {
+    socket.on('data', (part: Buffer) => parts.push(part));
+    socket.once('end', () => resolve(Buffer.concat(parts)));
+    socket.once('close', () => reject(new Error('closed without an end')));
+  });
+}
+
 export interface TwoSites {
   readonly client: RunningProxy;
   readonly server: RunningProxy;

@@ -1,0 +1,41 @@
+import { expect } from 'chai';
+import { createLineLog, RepeatLimiter } from '../../proxy/log.ts';
+
+describe('proxy log', () => {
+  it('writes one JSON object per line, with time, level and event', () => {
+    const lines: string[] = [];
+    const log = createLineLog((line) => lines.push(line));
+    log.info({ event: 'listening', service: 'a\nb', role: 'client', address: '127.0.0.1:1' });
+    log.warn({ event: 'stopped', connectionsCut: 2 });
+    expect(lines).to.have.length(2);
+    for (const line of lines) expect(line).to.match(/^[^\n]*\n$/);
+    const [first, second] = lines.map((line) => JSON.parse(line));
+    expect(first).to.include({ level: 'info', event: 'listening', service: 'a\nb' });
+    expect(new Date(first.time).toISOString()).to.equal(first.time);
+    expect(second).to.include({ level: 'warn', event: 'stopped', connectionsCut: 2 });
+  });
+
+  it('leaves out what is below its level', () => {
+    const lines: string[] = [];
+    const log = createLineLog((line) => lines.push(line), 'warn');
+    log.debug({ event: 'stopped', connectionsCut: 0 });
+    log.info({ event: 'stopped', connectionsCut: 0 });
+    log.error({ event: 'stopped', connectionsCut: 0 });
+    expect(lines).to.have.length(1);
+  });
+
+  describe('RepeatLimiter', () => {
+    it('passes a few of a kind in a window, then says how many it held back', () => {
+      let nowMs = 0;
+      const limiter = new RepeatLimiter({ windowMs: 1_000, perWindow: 2, nowMs: () => nowMs });
+      expect(limiter.pass('x')).to.deep.equal({ suppressed: 0 });
+      expect(limiter.pass('x')).to.deep.equal({ suppressed: 0 });
+      expect(limiter.pass('x')).to.equal(undefined);
+      expect(limiter.pass('x')).to.equal(undefined);
+      expect(limiter.pass('y'), 'another kind').to.deep.equal({ suppressed: 0 });
+      nowMs = 1_000;
+      expect(limiter.pass('x')).to.deep.equal({ suppressed: 2 });
+      expect(limiter.pass('x')).to.deep.equal({ suppressed: 0 });
+    });
+  });
+});
