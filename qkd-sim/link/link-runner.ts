@@ -179,13 +179,9 @@ function expectSpeed(speed: number): number {
   return speed;
 }
 
-/** From dist/ the worker is a .js file, from the source tree a .ts one, which a runtime that can't strip types loads through tsx. */
+/** From dist/ the worker is a .js file, from the source tree a .ts one. */
 function newWorker(config: LinkConfig): Worker {
-  const fromSource = import.meta.url.endsWith('.ts');
-  const worker = new URL(`./link-worker.${fromSource ? 'ts' : 'js'}`, import.meta.url);
-  if (!fromSource || process.features.typescript) return new Worker(worker, { workerData: config });
-  // Threads of Node 20 don't inherit the loader that tsx registered in the main one.
-  const loader = import.meta.resolve('tsx/esm/api');
-  const script = `import { register } from '${loader}'; register(); await import('${worker}');`;
-  return new Worker(new URL(`data:text/javascript,${encodeURIComponent(script)}`), { workerData: config });
+  const inSource = process.features.typescript ? 'link-worker.ts' : 'link-worker-from-source.mjs';
+  const file = import.meta.url.endsWith('.ts') ? inSource : 'link-worker.js';
+  return new Worker(new URL(file, import.meta.url), { workerData: config });
 }
