@@ -47,11 +47,21 @@ import { bodyOf, type HandshakeMessage, type HandshakeWire, receive, SecretScope
 
 const PROTECTED_INNER_PLAINTEXT_BYTES = 2 ** 14 + 1;
 
-export function* clientHandshake(wire: HandshakeWire, options: ClientEngineOptions): Steps<Session> {
+/** The first ClientHello: what it offers, and its bytes. */
+export interface FirstHello {
+  readonly offer: ClientOffer;
+  readonly message: Uint8Array;
+}
+
+/** `makeHello` is for recorded handshakes, whose ClientHello must be the recorded one. */
+export function* clientHandshake(
+  wire: HandshakeWire,
+  options: ClientEngineOptions,
+  makeHello: (options: ClientEngineOptions, scope: SecretScope) => FirstHello = makeClientHello,
+): Steps<Session> {
   const scope = new SecretScope();
   try {
-    const offer = prepareOffer(options, scope);
-    const clientHello1 = encodeOffer(offer, undefined);
+    const { offer, message: clientHello1 } = makeHello(options, scope);
     wire.send(clientHello1);
 
     const negotiated = yield* expectServerHello(wire, options, scope, offer, clientHello1);
@@ -68,7 +78,7 @@ export function* clientHandshake(wire: HandshakeWire, options: ClientEngineOptio
     const sharedSecret = negotiated.offer.keyShare.finish(negotiated.serverShare);
     const earlySecret = psk?.earlySecret ?? scope.own(EarlySecret.of(suite.hash, undefined));
     const handshakeKeys = enterHandshakeKeys(change, earlySecret, sharedSecret);
-    wire.sendChangeCipherSpec();
+    if (negotiated.offer.hello.legacySessionId.length > 0) wire.sendChangeCipherSpec();
 
     const { extensions } = yield* expectEncryptedExtensions(wire, negotiated, options);
 
@@ -114,6 +124,11 @@ export function* clientHandshake(wire: HandshakeWire, options: ClientEngineOptio
   }
 }
 
+function makeClientHello(options: ClientEngineOptions, scope: SecretScope): FirstHello {
+  const offer = prepareOffer(options, scope);
+  return { offer, message: encodeOffer(offer, undefined) };
+}
+
 /** What ServerHello settled. */
 interface Negotiated {
   /** The ClientHello that it answers. */
@@ -148,7 +163,7 @@ function* expectServerHello(
   const secondOffer = retryOffer(offer, hello, suite, options, scope);
   const clientHello2 = encodeOffer(secondOffer, transcript);
   transcript.update(clientHello2);
-  wire.sendChangeCipherSpec();
+  if (offer.hello.legacySessionId.length > 0) wire.sendChangeCipherSpec();
   wire.send(clientHello2);
 
   const secondMessage = yield* receive('ExpectServerHelloAfterRetry', HandshakeType.serverHello);

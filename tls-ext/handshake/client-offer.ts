@@ -7,6 +7,7 @@ import {
   defaultKeyAgreements,
   type HashName,
   hash,
+  hashLengthBytes,
   type KeyAgreementProvider,
   type TranscriptHash,
 } from '../crypto/index.ts';
@@ -215,7 +216,7 @@ function pskExtensions({ auth }: ClientEngineOptions, psks: readonly OfferedIden
     preSharedKey: {
       // The age of an external PSK is 0 (RFC 8446, 4.2.11).
       identities: psks.map(({ identity }) => ({ identity, obfuscatedTicketAge: 0 })),
-      binders: psks.map((psk) => new Uint8Array(psk.hash === 'sha256' ? 32 : 48)),
+      binders: psks.map((psk) => new Uint8Array(hashLengthBytes[psk.hash])),
     },
   };
 }
