@@ -16,6 +16,8 @@ export interface SimulatedKmeOptions {
   readonly host?: string;
   /** Of its 004 server; default 0, any free one. */
   readonly port?: number;
+  /** Of its HTTPS server, for 014 and SKIP; default 0, any free one. */
+  readonly httpsPort?: number;
   readonly settings?: KmeSettings;
 }
 
@@ -77,9 +79,16 @@ export interface SimulatedKme {
   readonly kmeId: string;
   readonly saeIds: readonly string[];
   readonly host: string;
+  /** Of 004. */
   readonly port: number;
+  /** Of 014 and SKIP. */
+  readonly httpsPort: number;
   /** `etsi004://HOST:PORT`. */
   readonly etsi004: string;
+  /** `etsi014://HOST:PORT`. */
+  readonly etsi014: string;
+  /** `skip://HOST:PORT`. */
+  readonly skip: string;
   /** As after a crash without memory: connections break, streams and undelivered keys are gone. */
   restart(): void;
 }

@@ -163,24 +163,22 @@ class RunningSimulator implements Simulator {
     this.#listeners.clear();
   }
 
-  async #listen(kme: Kme, { host = '127.0.0.1', port = 0 }: SimulatedKmeOptions): Promise<SimulatedKme> {
-    try {
-      const actualPort = await kme.listenEtsi004(host, port);
-      const authority = `${isIP(host) === 6 ? `[${host}]` : host}:${actualPort}`;
-      return {
-        kmeId: kme.kmeId,
-        saeIds: kme.saeIds,
-        host,
-        port: actualPort,
-        etsi004: `etsi004://${authority}`,
-        restart: () => kme.restart(),
-      };
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new SimError(SimErrorCode.listen, `${kme.kmeId} can't listen on ${host}:${port}: ${reason}`, {
-        cause: error,
-      });
-    }
+  async #listen(kme: Kme, options: SimulatedKmeOptions): Promise<SimulatedKme> {
+    const { host = '127.0.0.1' } = options;
+    const port = await listening(kme.kmeId, host, options.port, (wanted) => kme.listenEtsi004(host, wanted));
+    const httpsPort = await listening(kme.kmeId, host, options.httpsPort, (wanted) => kme.listenHttps(host, wanted));
+    const urlHost = isIP(host) === 6 ? `[${host}]` : host;
+    return {
+      kmeId: kme.kmeId,
+      saeIds: kme.saeIds,
+      host,
+      port,
+      httpsPort,
+      etsi004: `etsi004://${urlHost}:${port}`,
+      etsi014: `etsi014://${urlHost}:${httpsPort}`,
+      skip: `skip://${urlHost}:${httpsPort}`,
+      restart: () => kme.restart(),
+    };
   }
 
   #onLinkEvent(event: LinkEvent): void {
@@ -267,6 +265,22 @@ class RunningSimulator implements Simulator {
 
   #emit(event: SimulatorEvent): void {
     for (const listener of [...this.#listeners]) listener(event);
+  }
+}
+
+/** The port that a key manager got. */
+async function listening(
+  kmeId: string,
+  host: string,
+  wanted: number | undefined,
+  listen: (port: number) => Promise<number>,
+): Promise<number> {
+  const port = wanted ?? 0;
+  try {
+    return await listen(port);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new SimError(SimErrorCode.listen, `${kmeId} can't listen on ${host}:${port}: ${reason}`, { cause: error });
   }
 }
 

@@ -15,9 +15,9 @@ export interface SimView {
 
 /** What `--json` prints: everything that a tool needs to fetch keys at both ends. */
 export function readyLine(simulator: Simulator, saes: readonly SimFiles[]): string {
-  const kmes = simulator.kmes.map(({ etsi004 }, i) => {
+  const kmes = simulator.kmes.map(({ etsi004, etsi014, skip }, i) => {
     const { saeId, cert, key, ca } = saes[i] as SimFiles;
-    return { sae: saeId, etsi004, cert, key, ca };
+    return { sae: saeId, etsi004, etsi014, skip, cert, key, ca };
   });
   return JSON.stringify({ kmes });
 }
@@ -106,12 +106,18 @@ function blockText(report: BlockReport, droppedBytes: number, simulator: Simulat
 function readyText(simulator: Simulator, saes: readonly [SimFiles, SimFiles]): string {
   const [a, b] = simulator.kmes;
   const [saeA, saeB] = saes;
+  const curlTls = ({ cert, key, ca }: SimFiles) => `--cert ${shell(cert)} --key ${shell(key)} --cacert ${shell(ca)}`;
   const tls = ({ cert, key, ca }: SimFiles) => `--cert ${shell(cert)} --key ${shell(key)} --ca ${shell(ca)}`;
   return `
 Keys are there, of a simulator: they protect nothing.
 
-  ${saeA.saeId}  ${a.etsi004}
-  ${saeB.saeId}  ${b.etsi004}
+  ${saeA.saeId}  ${a.etsi004}  ${a.etsi014}  ${a.skip}
+  ${saeB.saeId}  ${b.etsi004}  ${b.etsi014}  ${b.skip}
+
+Draw a key at one end, and fetch the same one at the other by its key_ID:
+
+  curl ${curlTls(saeA)} ${a.etsi014.replace('etsi014', 'https')}/api/v1/keys/${encodeURIComponent(saeB.saeId)}/enc_keys
+  curl ${curlTls(saeB)} '${b.etsi014.replace('etsi014', 'https')}/api/v1/keys/${encodeURIComponent(saeA.saeId)}/dec_keys?key_ID=…'
 
 Join two sites, each in a terminal of its own, with any server behind 127.0.0.1:8080:
 

@@ -19,6 +19,8 @@ interface UpArguments {
   readonly host?: string | undefined;
   readonly portA: number;
   readonly portB: number;
+  readonly httpsPortA: number;
+  readonly httpsPortB: number;
   readonly dir?: string | undefined;
   readonly json: boolean;
   readonly unsafeExpose: boolean;
@@ -87,18 +89,10 @@ function upOptions(parser: Argv): Argv<UpArguments> {
       defaultDescription: '"127.0.0.1"',
       describe: 'Address to listen on',
     })
-    .option('port-a', {
-      type: 'number',
-      requiresArg: true,
-      default: 0,
-      describe: "004 port at Alice's end; 0: any free one",
-    })
-    .option('port-b', {
-      type: 'number',
-      requiresArg: true,
-      default: 0,
-      describe: "004 port at Bob's end; 0: any free one",
-    })
+    .option('port-a', portOption("004 port at Alice's end; 0: any free one"))
+    .option('port-b', portOption("004 port at Bob's end; 0: any free one"))
+    .option('https-port-a', portOption("014 and SKIP port at Alice's end; 0: any free one"))
+    .option('https-port-b', portOption("014 and SKIP port at Bob's end; 0: any free one"))
     .option('dir', {
       type: 'string',
       requiresArg: true,
@@ -125,20 +119,28 @@ function upOptions(parser: Argv): Argv<UpArguments> {
     ) as unknown as Argv<UpArguments>;
 }
 
+function portOption(describe: string) {
+  return { type: 'number', requiresArg: true, default: 0, describe } as const;
+}
+
 function checkUp(argv: UpArguments): true {
-  const { length, speed, eve, storeKeys, saeA, saeB, portA, portB } = argv;
+  const { length, speed, eve, storeKeys, saeA, saeB } = argv;
   if (!(length >= 0 && length <= 400)) throw usage('--length is 0 to 400 (km)');
   if (!(speed > 0)) throw usage('--speed is a number above 0');
   if (!(eve >= 0 && eve <= 1)) throw usage('--eve is a fraction from 0 to 1, as in --eve 0.25');
   if (!Number.isInteger(storeKeys) || storeKeys < 1 || storeKeys > 1_000_000) {
     throw usage('--store-keys is a whole number from 1 to 1000000');
   }
-  for (const [name, port] of Object.entries({ 'port-a': portA, 'port-b': portB })) {
+  for (const [name, port] of Object.entries(portsOf(argv))) {
     if (!Number.isInteger(port) || port < 0 || port > 65_535) throw usage(`--${name} is a port: 0 to 65535`);
   }
   for (const sae of [saeA, saeB]) if (sae !== undefined && !isSaeId(sae)) throw usage(`an SAE ID is ${SAE_ID_SYNTAX}`);
   if ((saeA ?? 'siteA') === (saeB ?? 'siteB')) throw usage('--sae-a and --sae-b have to differ');
   return true;
+}
+
+function portsOf({ portA, portB, httpsPortA, httpsPortB }: UpArguments): Record<string, number> {
+  return { 'port-a': portA, 'port-b': portB, 'https-port-a': httpsPortA, 'https-port-b': httpsPortB };
 }
 
 async function up(argv: UpArguments): Promise<void> {
@@ -187,12 +189,13 @@ async function run(argv: UpArguments, folder: SimFolder, signal: AbortSignal): P
 function simulatorOptions(argv: UpArguments, folder: SimFolder): SimulatorOptions {
   const host = argv.host ?? '127.0.0.1';
   const [saeA, saeB] = folder.saes;
-  const kme = (kmeId: string, sae: SimFiles, tls: SimFolder['kmes'][number], port: number) => ({
+  const kme = (kmeId: string, sae: SimFiles, tls: SimFolder['kmes'][number], port: number, httpsPort: number) => ({
     kmeId,
     saeIds: [sae.saeId],
     tls,
     host,
     port,
+    httpsPort,
   });
   return {
     preset: argv.preset,
@@ -203,7 +206,10 @@ function simulatorOptions(argv: UpArguments, folder: SimFolder): SimulatorOption
     surplus: argv.surplus,
     unsafeExpose: argv.unsafeExpose,
     ...(argv.seed === undefined ? {} : { seed: argv.seed }),
-    kmes: [kme('kme-a', saeA, folder.kmes[0], argv.portA), kme('kme-b', saeB, folder.kmes[1], argv.portB)],
+    kmes: [
+      kme('kme-a', saeA, folder.kmes[0], argv.portA, argv.httpsPortA),
+      kme('kme-b', saeB, folder.kmes[1], argv.portB, argv.httpsPortB),
+    ],
   };
 }
 

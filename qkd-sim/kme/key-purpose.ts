@@ -2,10 +2,14 @@
 export type KeyPurpose =
   /** One chunk of a GS QKD 004 key stream. `ksid` in hex. */
   | { readonly api: 'etsi004'; readonly ksid: string; readonly index: number }
-  /** One key with an ID of its own, for GS QKD 014 or SKIP. */
+  /** Keys of equal length with IDs of their own, for GS QKD 014 or SKIP: the parts of the reserved bytes, in order. */
   | {
-      readonly api: 'etsi014' | 'skip';
-      readonly keyId: string;
+      readonly api: IdentifiedApi;
+      readonly keyIds: readonly string[];
+      /** Who drew them, and who may fetch them. */
       readonly masterSaeId: string;
       readonly slaveSaeIds: readonly string[];
     };
+
+/** The APIs whose keys have IDs. */
+export type IdentifiedApi = 'etsi014' | 'skip';

@@ -20,9 +20,10 @@ import {
   type Etsi004Request,
   type Etsi004Response,
   Etsi004Status,
+  encodeMetadata,
   isNullKsid,
 } from '../../kdi-client/wire/index.ts';
-import { fromHex, hexOf, utf8 } from '../../tls-ext/bytes/index.ts';
+import { fromHex, hexOf } from '../../tls-ext/bytes/index.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { SharedKey } from '../stores/index.ts';
 import type { KeyPurpose } from './key-purpose.ts';
@@ -30,6 +31,7 @@ import { KeyStream } from './key-stream.ts';
 import type { KmePeer, PeerDirectory } from './peer-directory.ts';
 import { negotiateQos, type QosLimits } from './qos.ts';
 import type { StreamAnnouncement, StreamAnnouncementReply } from './stream-port.ts';
+import { uuid4 } from './uuid.ts';
 import { settledOrAfter, whenAny } from './waiting.ts';
 
 /** How long the other key manager may take to answer. */
@@ -38,7 +40,6 @@ export const PEER_TIMEOUT_MS = 2_000;
 const RETRY_MS = 100;
 /** KSIDs of ended streams that are remembered, so that none gets a second meaning soon. */
 const MAX_RETIRED_KSIDS = 4096;
-const MAX_U32 = 0xffff_ffff;
 
 export interface KeyStreamSettings {
   /** Whether OPEN_CONNECT with a given KSID waits for the other application. */
@@ -109,7 +110,7 @@ export class KeyStreams {
     const peer = remoteSaeId === undefined ? undefined : directory.peerOfSae(remoteSaeId);
     if (remoteSaeId === undefined || peer === undefined) return openFailure(Etsi004Status.noQkdConnection);
     const allocate = isNullKsid(request.ksid);
-    const ksid = allocate ? this.#newKsid() : hexOf(request.ksid);
+    const ksid = allocate ? hexOf(uuid4(this.#options.randomBytes)) : hexOf(request.ksid);
     const known = this.#streams.get(ksid);
     if (known !== undefined) {
       const isJoining = known.localSaeId === callerSaeId && known.remoteSaeId === remoteSaeId;
@@ -253,11 +254,11 @@ export class KeyStreams {
     return { service: 'get-key', status: Etsi004Status.success, delivery: { index: request.index, key, metadata } };
   }
 
-  /** `age` and `hops` of clause 6.2; `simulated` is ours, so that an honest client can tell. */
+  /** `simulated` is said only where it is so. */
   #metadata(shared: SharedKey): Uint8Array {
-    const age = Math.min(MAX_U32, Math.max(0, Math.round(this.#options.clock.nowMs() - shared.depositedAtMs)));
+    const ageMs = this.#options.clock.nowMs() - shared.depositedAtMs;
     const { hops, simulated } = shared.provenance;
-    return utf8(JSON.stringify({ age, hops, ...(simulated ? { simulated } : {}) }));
+    return encodeMetadata({ ageMs, hops, ...(simulated ? { simulated } : {}) });
   }
 
   #close(callerSaeId: string, request: Etsi004CloseRequest): Etsi004CloseResponse {
@@ -470,14 +471,6 @@ export class KeyStreams {
   /** The other key manager's answer; `undefined` if it can't be reached or takes too long. */
   #within<T>(reply: Promise<T>): Promise<T | undefined> {
     return settledOrAfter(this.#options.clock, PEER_TIMEOUT_MS, reply);
-  }
-
-  /** A UUID version 4 (RFC 9562, 5.4), in hex. */
-  #newKsid(): string {
-    const bytes = this.#options.randomBytes(16);
-    bytes[6] = ((bytes[6] as number) & 0x0f) | 0x40;
-    bytes[8] = ((bytes[8] as number) & 0x3f) | 0x80;
-    return hexOf(bytes);
   }
 }
 
