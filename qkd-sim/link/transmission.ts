@@ -63,6 +63,8 @@ export class Transmission {
   #untilClick = 0;
   #sinceClick = 0;
   #nextIsAfterpulse = false;
+  /** Afterpulses still to come. */
+  #trapped = 0;
 
   constructor(preset: LinkPreset, lengthKm: number, random: RandomSource) {
     this.#preset = preset;
@@ -166,14 +168,16 @@ export class Transmission {
 
   /**
    * An afterpulse comes in the first gate after the dead time, where release
-   * of trapped carriers is likeliest; it hides behind a true click in the same
-   * gate. p_ap counts those of all orders, so an afterpulse causes no other.
+   * of trapped carriers is likeliest; when a true click takes that gate, it
+   * comes after that one. p_ap counts those of all orders, so an afterpulse
+   * causes no other.
    */
   #scheduleNext(wasAfterpulse: boolean): void {
+    if (wasAfterpulse) this.#trapped--;
+    else if (this.#channel.fraction() < this.#preset.afterpulseProbability) this.#trapped++;
     const skip = this.#skip();
-    const due = !wasAfterpulse && this.#channel.fraction() < this.#preset.afterpulseProbability;
-    this.#nextIsAfterpulse = due && skip > 1;
-    this.#untilClick = this.#deadGates + (due ? 1 : skip);
+    this.#nextIsAfterpulse = this.#trapped > 0 && skip > 1;
+    this.#untilClick = this.#deadGates + (this.#nextIsAfterpulse ? 1 : skip);
   }
 
   /** Live gates up to and including the next click: geometric. */

@@ -12,9 +12,8 @@ import type { LinkPreset } from './presets.ts';
  * Where an afterpulse is counted.
  * - `lim`: to the pulse that caused it, R_k = D_k(1 + p_ap) (Lim 2014, section IV).
  *   The usual convention of published rates.
- * - `physical`: to a later pulse of any intensity, R_k = D_k + p_ap·Σ p_j D_j,
- *   unless that pulse clicks anyway (factor 1 − D_k). What a detector does, and
- *   so what the Monte Carlo link does.
+ * - `physical`: to a later pulse of any intensity, R_k = D_k + p_ap·Σ p_j D_j.
+ *   What a detector does, and so what the Monte Carlo link does.
  */
 export type AfterpulseModel = 'lim' | 'physical';
 
@@ -71,8 +70,7 @@ export function expectedBlock(preset: LinkPreset, lengthKm: number, options: Exp
     return { photon, click: 1 - (1 - y0) * (1 - photon) };
   });
   const meanClick = perPulse.reduce((sum, { click }, i) => sum + probabilities[i]! * click, 0);
-  const afterpulse = ({ click }: { click: number }) =>
-    ap * (options.afterpulse === 'lim' ? click : meanClick * (1 - click));
+  const afterpulse = ({ click }: { click: number }) => ap * (options.afterpulse === 'lim' ? click : meanClick);
   const rates = perPulse.map((p) => p.click + afterpulse(p));
   const errors = perPulse.map((p) => y0 / 2 + photonError * p.photon + afterpulse(p) / 2);
 

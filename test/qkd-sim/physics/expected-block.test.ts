@@ -58,6 +58,18 @@ describe('expected block of the metro preset', () => {
     }
   });
 
+  it('gives the published class of rate at 25 km with the presets made for it', () => {
+    const rates: [keyof typeof presets, number][] = [
+      ['ghz-ingaas-like', 687e3],
+      ['ghz-snspd-like', 3.3e6],
+      ['80mhz-spd-like', 10e3],
+    ];
+    for (const [name, skr] of rates) {
+      const block = expectedBlock(presets[name], 25, { afterpulse: 'lim' });
+      expect(block.skrBitsPerSecond / skr, name).to.be.closeTo(1, 0.01);
+    }
+  });
+
   it('says where every figure of a preset comes from', () => {
     for (const preset of Object.values(presets)) {
       const { title, provenance, ...figures } = preset;
