@@ -1,7 +1,7 @@
 /** Two key managers over 004, joined by key stores that the test fills: no link, no waiting for physics. */
 import { randomBytes } from 'node:crypto';
 import { issueLeaf } from '../../certs/index.ts';
-import { createLinkStores, Kme } from '../../qkd-sim/index.ts';
+import { createLinkStores, Kme, type KmeEvent } from '../../qkd-sim/index.ts';
 import { systemClock } from '../../qkd-sim/kernel/clock.ts';
 import type { KeyPurpose } from '../../qkd-sim/kme/index.ts';
 import { testPki } from './pki.ts';
@@ -9,6 +9,8 @@ import { testPki } from './pki.ts';
 export interface TestKmes {
   readonly a: Kme;
   readonly b: Kme;
+  /** References of the keys that B's key manager has handed to the answerer, in order. */
+  readonly answered: { readonly ksid: Uint8Array; readonly index: number }[];
   readonly urlA: string;
   readonly urlB: string;
   /** Deposits key of this many bytes, half for each direction. */
@@ -26,8 +28,13 @@ export async function startKmes(
   } = {},
 ): Promise<TestKmes> {
   const { saesA = ['siteA'], saesB = ['siteB'] } = options;
+  const answered: { ksid: Uint8Array; index: number }[] = [];
   const a = await makeKme('kme-a', saesA);
-  const b = await makeKme('kme-b', saesB);
+  const b = await makeKme('kme-b', saesB, (event) => {
+    if (event.type !== 'key-delivered') return;
+    const [ksid = '', index = ''] = event.reference.split('/');
+    answered.push({ ksid: Uint8Array.from(Buffer.from(ksid, 'hex')), index: Number(index) });
+  });
   const stores = createLinkStores<KeyPurpose>({
     capacityBytesPerDirection: options.capacityBytes ?? 65_536,
     clock: systemClock,
@@ -39,6 +46,7 @@ export async function startKmes(
   return {
     a,
     b,
+    answered,
     urlA: `etsi004://127.0.0.1:${portA}`,
     urlB: `etsi004://127.0.0.1:${portB}`,
     fill(lengthBytes) {
@@ -54,12 +62,12 @@ export async function startKmes(
   };
 }
 
-async function makeKme(kmeId: string, saeIds: readonly string[]): Promise<Kme> {
+async function makeKme(kmeId: string, saeIds: readonly string[], onEvent?: (event: KmeEvent) => void): Promise<Kme> {
   const { ca } = await testPki();
   const { certPem, keyPem } = await issueLeaf(ca, 'kme', {
     commonName: kmeId,
     nowMs: Date.now(),
     ipAddresses: ['127.0.0.1'],
   });
-  return new Kme({ kmeId, saeIds, tls: { cert: certPem, key: keyPem, ca: ca.certPem } });
+  return new Kme({ kmeId, saeIds, tls: { cert: certPem, key: keyPem, ca: ca.certPem }, ...(onEvent && { onEvent }) });
 }
