@@ -13,6 +13,9 @@ export interface TestPki {
   readonly kmeB: Credential;
   readonly siteA: Credential;
   readonly siteB: Credential;
+  /** Second SAEs of the two key managers. */
+  readonly siteA2: Credential;
+  readonly siteB2: Credential;
   /** Of the same CA, but of an SAE that no key manager serves. */
   readonly stranger: Credential;
   /** Of another CA. */
@@ -39,6 +42,8 @@ async function makePki(): Promise<TestPki> {
     kmeB: await kme('kme-b'),
     siteA: await sae('siteA'),
     siteB: await sae('siteB'),
+    siteA2: await sae('siteA2'),
+    siteB2: await sae('siteB2'),
     stranger: await sae('stranger'),
     forged: await sae('siteA', otherCa),
   };
@@ -52,6 +57,9 @@ export interface KmePair {
   /** Ports of the 004 servers, if they were asked for. */
   readonly portA: number;
   readonly portB: number;
+  /** Ports of the servers of 014 and SKIP. */
+  readonly httpsA: number;
+  readonly httpsB: number;
   /** Deposits the same fresh random-looking key at both ends. */
   fill(lengthBytes: number): void;
   close(): Promise<void>;
@@ -72,22 +80,24 @@ export async function kmePair(options: KmePairOptions = {}): Promise<KmePair> {
   const { clock = systemClock, settings = {}, wrapPeer = (peer: KmePeer) => peer } = options;
   const { ca, kmeA, kmeB } = await testPki();
   const events: KmeEvent[] = [];
-  const make = (kmeId: string, saeId: string, credential: Credential) =>
+  const make = (kmeId: string, saeIds: readonly string[], credential: Credential) =>
     new Kme({
       kmeId,
-      saeIds: [saeId],
+      saeIds,
       tls: { cert: credential.certPem, key: credential.keyPem, ca: ca.certPem },
       clock,
       settings,
       onEvent: (event) => events.push(event),
     });
-  const a = make('kme-a', 'siteA', kmeA);
-  const b = make('kme-b', 'siteB', kmeB);
+  const a = make('kme-a', ['siteA', 'siteA2'], kmeA);
+  const b = make('kme-b', ['siteB', 'siteB2'], kmeB);
   const stores = createLinkStores<KeyPurpose>({ capacityBytesPerDirection: options.capacityBytes ?? 4096, clock });
-  a.addPeer(wrapPeer({ kmeId: 'kme-b', saeIds: ['siteB'], supply: stores.a, port: b.portFor('kme-a') }, 'kme-a'));
-  b.addPeer(wrapPeer({ kmeId: 'kme-a', saeIds: ['siteA'], supply: stores.b, port: a.portFor('kme-b') }, 'kme-b'));
-  const [portA, portB] =
-    options.listen === false ? [0, 0] : [await a.listenEtsi004('127.0.0.1', 0), await b.listenEtsi004('127.0.0.1', 0)];
+  a.addPeer(wrapPeer({ kmeId: 'kme-b', saeIds: b.saeIds, supply: stores.a, port: b.portFor('kme-a') }, 'kme-a'));
+  b.addPeer(wrapPeer({ kmeId: 'kme-a', saeIds: a.saeIds, supply: stores.b, port: a.portFor('kme-b') }, 'kme-b'));
+  const listen = async (kme: Kme, api: 'listenEtsi004' | 'listenHttps') =>
+    options.listen === false ? 0 : kme[api]('127.0.0.1', 0);
+  const [portA, portB] = [await listen(a, 'listenEtsi004'), await listen(b, 'listenEtsi004')];
+  const [httpsA, httpsB] = [await listen(a, 'listenHttps'), await listen(b, 'listenHttps')];
   let next = 1;
   return {
     a,
@@ -96,6 +106,8 @@ export async function kmePair(options: KmePairOptions = {}): Promise<KmePair> {
     events,
     portA,
     portB,
+    httpsA,
+    httpsB,
     fill(lengthBytes) {
       const key = new Uint8Array(lengthBytes);
       const view = new DataView(key.buffer);
