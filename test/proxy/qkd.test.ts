@@ -5,6 +5,7 @@ import { expect } from 'chai';
 import type { ServiceConfig } from '../../proxy/config/index.ts';
 import type { PolicySettings, Requirement } from '../../proxy/policy.ts';
 import { startServices } from '../../proxy/services.ts';
+import type { Tunnel } from '../../proxy/tunnel/settings.ts';
 import { SecretBytes } from '../../tls-ext/index.ts';
 import { startKmes, type TestKmes } from './kmes.ts';
 import { siteCredential } from './pki.ts';
@@ -198,7 +199,8 @@ describe('a tunnel with QKD keys', () => {
       [await loadedService({ mode: 'server', connect: application.address, ...kmeAt(kmes.urlB) })],
       { log: new CapturedLog().log },
     );
-    const { port } = tunnel.tunnels[0]?.address as { port: number };
+    const [{ address }] = tunnel.tunnels as [Tunnel];
+    const { port } = address as { port: number };
     // Linux takes 0.0.0.0 for this machine, but by its name it could be any.
     await start({ client: { connect: { host: '0.0.0.0', port } } });
     await sites.clientLog.next('keys-ready');
@@ -255,7 +257,7 @@ describe('a tunnel with QKD keys', () => {
         { log: log.log },
       );
       await log.next('keys-ready');
-      const socket = connect({ ...(client.tunnels[0]?.address as { port: number }), allowHalfOpen: true });
+      const socket = connect({ ...((client.tunnels as [Tunnel])[0].address as { port: number }), allowHalfOpen: true });
       socket.end('x');
       await collect(socket);
       const line = await log.next('connection');
