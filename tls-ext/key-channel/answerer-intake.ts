@@ -47,7 +47,8 @@ export function refusalOf(
   instance: Instance,
   id: string,
   reference: QkdKeyReference,
-): 'unavailable' | 'over_quota' | undefined {
+): 'unavailable' | 'over_quota' | 'mismatch' | undefined {
+  if (instance.mismatched.has(ksidOf(reference) ?? id)) return 'mismatch';
   if (reference.api === 'etsi004') {
     const stream = streamOf(instance, reference);
     if (stream === undefined) return 'unavailable';

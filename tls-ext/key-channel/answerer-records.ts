@@ -23,6 +23,12 @@ export interface Instance {
   readonly endedStreams: RecentSet;
   /** 014 and SKIP keys that are over, by reference. (004 needs none: an index never goes back.) */
   readonly endedKeys: RecentSet;
+  /**
+   * Streams (004, by KSID) and keys (014, SKIP, by reference) that were found to
+   * differ. The result that said so may have been lost with its connection, so
+   * it is said again of what is announced again.
+   */
+  readonly mismatched: RecentSet;
   /** When its last connection ended. */
   disconnectedAtMs: number;
 }

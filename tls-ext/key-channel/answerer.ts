@@ -224,6 +224,7 @@ export class KeyChannelAnswerer implements AnswererApi {
       keys: new Set(),
       endedStreams: new RecentSet(MAX_ENDED_STREAMS),
       endedKeys: new RecentSet(MAX_ENDED_KEY_IDS),
+      mismatched: new RecentSet(MAX_ENDED_KEY_IDS),
       disconnectedAtMs: 0,
     };
     this.#instances.set(id, instance);
@@ -259,6 +260,8 @@ export class KeyChannelAnswerer implements AnswererApi {
           : instance.streams.size >= MAX_STREAMS_PER_INSTANCE
             ? 'limit'
             : undefined;
+    // The keys of a stream that did not match are answered with the mismatch, which says more.
+    if (instance.mismatched.has(id)) return;
     if (refusal !== undefined) {
       this.#write(connection, { type: 'failed', ksid, reason: refusal, retrying: false });
       return;
@@ -402,6 +405,7 @@ export class KeyChannelAnswerer implements AnswererApi {
   #withdraw(key: Key, reason: AnswererWithdrawal): void {
     if (this.#keys.get(key.id) !== key) return;
     this.#forgetKey(key);
+    if (reason === 'mismatch') key.instance.mismatched.add(key.stream?.id ?? key.id);
     this.#events.push({
       type: 'key-withdrawn',
       reference: key.reference,

@@ -258,6 +258,25 @@ describe('key channel, both ends', () => {
       ]);
     });
 
+    it('that was found while there was no connection is told on the next one', () => {
+      const link = new Link().connect().openStream(k);
+      link.announce(keys(2));
+      link.announce([reference014(7)]);
+      link.provide(reference004(k, 0));
+      link.disconnect();
+      link.takeDrawer();
+      link.provide(reference004(k, 1), 99);
+      link.provide(reference014(7), 99);
+      link.connect();
+      const lines = brief(link.takeDrawer());
+      expect(lines.filter((line) => line === 'mismatch')).to.have.length(2);
+      expect(lines).to.include.members([
+        'key-withdrawn 01/0/0 mismatch',
+        'key-withdrawn 01/1/0 mismatch',
+        'key-withdrawn 07 mismatch',
+      ]);
+    });
+
     it('of a 014 key ends its batch and no other', () => {
       const link = new Link().connect();
       link.announce([reference014(1)]);
