@@ -1,7 +1,7 @@
 /** `qstunnel sim up`: key managers for everybody who has no QKD hardware. */
 import type { Argv, CommandModule } from 'yargs';
 import { isSaeId, SAE_ID_SYNTAX } from '../../certs/index.ts';
-import { type SimulatorOptions, startSimulator } from '../../qkd-sim/index.ts';
+import { SimError, SimErrorCode, type SimulatorOptions, startSimulator } from '../../qkd-sim/index.ts';
 import { CliError, CliErrorCode } from './cli-error.ts';
 import { openSimFolder, type SimFiles, type SimFolder } from './sim-folder.ts';
 import { readyLine, simView } from './sim-view.ts';
@@ -164,7 +164,10 @@ async function up(argv: UpArguments): Promise<void> {
 }
 
 async function run(argv: UpArguments, folder: SimFolder, signal: AbortSignal): Promise<void> {
-  const simulator = await startSimulator(simulatorOptions(argv, folder));
+  const simulator = await startSimulator(simulatorOptions(argv, folder)).catch((error: unknown) => {
+    if (!(error instanceof SimError) || error.code !== SimErrorCode.exposed) throw error;
+    throw usage(`${error.message}; if that is meant, add --unsafe-expose`);
+  });
   try {
     const view = simView(simulator, { json: argv.json, preset: argv.preset });
     const stopped = new Promise<'stopped'>((resolve) => {
