@@ -9,6 +9,7 @@ import { bytesEqual, type SecretBytes } from '../../tls-ext/bytes/index.ts';
 import type { Clock } from '../clock.ts';
 import { KdiError, KdiErrorCode } from '../errors.ts';
 import { type DeliveredKey, type KeyMetadata, type QkdKeyReference, referenceText } from '../key-source.ts';
+import { ledgerId, type SpentLedger } from '../ledger/spent-ledger.ts';
 
 export interface AnswererStoreOptions {
   readonly clock: Clock;
@@ -18,8 +19,10 @@ export interface AnswererStoreOptions {
   readonly maxKeys?: number;
   /** Longest life of a key here, whatever the KME's TTL (default 1 h). */
   readonly keyTtlMs?: number;
-  /** How long a burnt reference is refused (default 24 h). */
+  /** How long a burnt reference is refused (default 6 h). */
   readonly rememberBurntMs?: number;
+  /** Written before `burnDurably` says yes. */
+  readonly ledger?: SpentLedger;
 }
 
 /** A key that is here. `secret` is a copy that the caller owns and wipes. */
@@ -52,7 +55,8 @@ interface Held {
 const MAX_REMEMBERED = 1_000_000;
 
 export class AnswererStore {
-  readonly #options: Required<AnswererStoreOptions>;
+  readonly #options: Required<Omit<AnswererStoreOptions, 'ledger'>>;
+  readonly #ledger: SpentLedger | undefined;
   readonly #held = new Map<string, Held>();
   readonly #countByDrawer = new Map<string, number>();
   /** Hash of each reference that is gone → when it may be forgotten; in order of time. */
@@ -60,12 +64,13 @@ export class AnswererStore {
   readonly #totals = { accepted: 0, burnt: 0, dropped: 0, expired: 0 };
   #cancelSweep: (() => void) | undefined;
 
-  constructor(options: AnswererStoreOptions) {
+  constructor({ ledger, ...options }: AnswererStoreOptions) {
+    this.#ledger = ledger;
     this.#options = {
       maxKeysPerDrawer: 4_096,
       maxKeys: 65_536,
       keyTtlMs: 3_600_000,
-      rememberBurntMs: 86_400_000,
+      rememberBurntMs: 6 * 3_600_000,
       ...options,
     };
   }
@@ -133,6 +138,18 @@ export class AnswererStore {
     this.#remove(text);
     this.#totals.burnt++;
     return true;
+  }
+
+  /**
+   * As `burn`, and true only once the ledger has it, so that no restart and no
+   * replica that shares the ledger says true again. Rejects with
+   * `ERR_KDI_LEDGER`: the key is burnt, and must not be used.
+   */
+  async burnDurably(reference: QkdKeyReference): Promise<boolean> {
+    if (!this.burn(reference)) return false;
+    if (this.#ledger === undefined) return true;
+    const [spent = false] = await this.#ledger.spend([ledgerId('used', reference)]);
+    return spent;
   }
 
   /** The drawer burnt it unused, or the check values differ. Unknown references are remembered as gone too. */

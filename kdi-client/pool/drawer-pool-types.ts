@@ -3,6 +3,8 @@ import type { SecretBytes } from '../../tls-ext/bytes/index.ts';
 import type { Clock } from '../clock.ts';
 import type { KdiError } from '../errors.ts';
 import type { KeyMetadata, KeySource, QkdKeyReference, StreamAnnouncement } from '../key-source.ts';
+import type { SpentLedger } from '../ledger/spent-ledger.ts';
+import type { DepthOptions } from './depth.ts';
 
 /** Why there is no key to offer. The same words as in `qkd_psk`. */
 export const NoKeyReason = {
@@ -75,10 +77,16 @@ export interface DrawerPoolOptions {
   /** Uniform in [0, 1); spreads retries, so that many proxies don't ask at once. */
   readonly random: () => number;
   readonly hooks: DrawerPoolHooks;
+  /** Every drawn key is written down before it is announced, so that none enters a pool twice, also after a restart. */
+  readonly ledger?: SpentLedger;
   /** Keys kept ahead: drawn, announced or ready, not leased (default 4). */
   readonly highWatermark?: number;
   /** Drawing starts again at this many ahead (default high − 1). */
   readonly lowWatermark?: number;
+  /** Lets the watermarks follow demand, instead of the two above. */
+  readonly adaptiveDepth?: DepthOptions;
+  /** The first stream to a process of the peer is opened at a random moment within this (default 0). */
+  readonly startSpreadMs?: number;
   /** Most keys held in any state, leased ones included; never above the peer's quota (default 4096). */
   readonly maxOutstanding?: number;
   /** Ready keys that only rekeys may take (default 0). */
@@ -138,6 +146,11 @@ export interface DrawerPoolStatus {
   readonly waiters: number;
   readonly mismatchesInARow: number;
   readonly kmeQuarantined: boolean;
+  /** Keys asked for, and delivered by the KME, with exponential forgetting. */
+  readonly demandPerSecond: number;
+  readonly supplyPerSecond: number;
+  /** When the ready keys run out at these rates; absent if they don't. */
+  readonly exhaustedInMs?: number;
   /** What `take` would answer now; absent when it would give a key. */
   readonly reason?: NoKeyReason;
   /** Code of the last failure, until a draw succeeds. */

@@ -7,7 +7,10 @@
 import { bytesEqual, hexOf } from '../../tls-ext/bytes/index.ts';
 import { isKdiError, KdiError, KdiErrorCode, KdiMisuseError } from '../errors.ts';
 import { type DeliveredKey, type DrawStream, type QkdKeyReference, referenceText } from '../key-source.ts';
+import { ledgerId } from '../ledger/spent-ledger.ts';
 import { Backoff } from './backoff.ts';
+import type { KeyStock } from './budget.ts';
+import { DepthPolicy, exhaustionMs } from './depth.ts';
 import { DrawerKeys, type KeyOrigin } from './drawer-keys.ts';
 import {
   type DrawerPoolEvent,
@@ -65,6 +68,7 @@ export class DrawerPool {
     drawFailures: 0,
     refused: 0,
   };
+  readonly #depth: DepthPolicy;
   #low: number;
   #high: number;
   #reserveFloor: number;
@@ -84,6 +88,7 @@ export class DrawerPool {
 
   constructor(options: DrawerPoolOptions) {
     this.#options = options;
+    this.#depth = new DepthPolicy(options.adaptiveDepth);
     this.#high = options.highWatermark ?? 4;
     this.#low = options.lowWatermark ?? Math.max(0, this.#high - 1);
     this.#reserveFloor = options.reserveFloor ?? 0;
@@ -123,6 +128,7 @@ export class DrawerPool {
    */
   channelUp(instance: Uint8Array, quota: number): void {
     if (this.#closed) return;
+    const { startSpreadMs = 0 } = this.#options;
     const sameInstance = this.#instance !== undefined && bytesEqual(this.#instance, instance);
     this.#quota = Math.min(quota, this.#options.maxOutstanding ?? 4096);
     this.#peerKmeReachable = true;
@@ -130,6 +136,7 @@ export class DrawerPool {
     this.#instance = Uint8Array.from(instance);
     this.#channelUp = true;
     if (sameInstance) this.#announceAgain();
+    else if (startSpreadMs > 0) this.#retryIn(this.#options.random() * startSpreadMs);
     this.#fill();
   }
 
@@ -210,22 +217,21 @@ export class DrawerPool {
 
   /** A key now, or why there is none. Does no I/O. */
   take(options: TakeOptions = {}): TakeResult {
-    const purpose = options.purpose ?? 'handshake';
-    const lease = this.#lend(purpose);
-    if (lease !== undefined) return { ok: true, lease };
-    this.#totals.refused++;
-    return { ok: false, reason: this.#reason(purpose) };
+    this.#depth.recordDemand(this.#options.clock.now());
+    return this.#takeNow(options.purpose ?? 'handshake');
   }
 
   /** A key as soon as there is one, first come first served; after `waitMs` without, the reason of that moment. */
   async takeWithin(waitMs: number, options: TakeWithinOptions = {}): Promise<TakeResult> {
     const purpose = options.purpose ?? 'handshake';
+    this.#depth.recordDemand(this.#options.clock.now());
     if (this.#waiters.size === 0 || waitMs <= 0 || this.#closed) {
-      const result = this.take(options);
+      const result = this.#takeNow(purpose);
       if (result.ok || waitMs <= 0 || this.#closed) return result;
     }
+    this.#fill();
     const lease = await this.#waiters.wait(purpose, waitMs, options.signal);
-    return lease === undefined ? this.take(options) : { ok: true, lease };
+    return lease === undefined ? this.#takeNow(purpose) : { ok: true, lease };
   }
 
   // Settings and status.
@@ -238,6 +244,18 @@ export class DrawerPool {
     this.#fill();
   }
 
+  /** What a `KeyBudget` decides from. */
+  stock(): KeyStock {
+    const nowMs = this.#options.clock.now();
+    return {
+      nowMs,
+      ready: this.#keys.count('ready'),
+      highWatermark: this.#high,
+      demandPerSecond: this.#depth.demandPerSecond(nowMs),
+      supplyPerSecond: this.#depth.supplyPerSecond(nowMs),
+    };
+  }
+
   setReserveFloor(keys: number): void {
     this.#reserveFloor = keys;
     this.#waiters.serve();
@@ -245,6 +263,8 @@ export class DrawerPool {
 
   status(): DrawerPoolStatus {
     const reason = this.#keys.count('ready') > this.#reserveFloor ? undefined : this.#reason('handshake');
+    const { ready, demandPerSecond, supplyPerSecond } = this.stock();
+    const exhaustedInMs = exhaustionMs(ready, demandPerSecond, supplyPerSecond);
     return {
       peerSaeId: this.#options.peerSaeId,
       kme: this.#options.source.kme,
@@ -256,11 +276,14 @@ export class DrawerPool {
       reserveFloor: this.#reserveFloor,
       drawn: this.#keys.count('drawn'),
       announced: this.#keys.count('announced'),
-      ready: this.#keys.count('ready'),
+      ready,
       leased: this.#keys.count('leased'),
       waiters: this.#waiters.size,
       mismatchesInARow: this.#mismatchesInARow,
       kmeQuarantined: this.#kmeQuarantined,
+      demandPerSecond,
+      supplyPerSecond,
+      ...(exhaustedInMs === undefined ? {} : { exhaustedInMs }),
       ...(reason === undefined ? {} : { reason }),
       ...(this.#lastError === undefined ? {} : { lastErrorCode: this.#lastError.code }),
       totals: { ...this.#totals },
@@ -296,6 +319,11 @@ export class DrawerPool {
   }
 
   #mayDraw(): boolean {
+    if (this.#options.adaptiveDepth !== undefined) {
+      const { low, high } = this.#depth.depth(this.#options.clock.now());
+      this.#low = low;
+      this.#high = high;
+    }
     const ahead = this.#ahead();
     // After a mismatch one probe at a time, whose answer is awaited; and some KMEs forget a batch over the next one.
     const oneByOne = this.#mismatchesInARow > 0 || this.#options.source.oneBatchAtATime === true;
@@ -336,6 +364,8 @@ export class DrawerPool {
       stream.draw = await source.openDraw(peerSaeId, {
         signal,
         onAnnouncement: (announcement) => {
+          // A source that fails over in the middle of opening announces once more.
+          if (stream.ksid !== undefined) hooks.closeStream(stream.ksid);
           stream.ksid = announcement.ksid;
           if (this.#channelUp && this.#stream === stream) hooks.announceStream(announcement);
         },
@@ -382,11 +412,36 @@ export class DrawerPool {
     this.#emptyBackoff.reset();
     this.#lastError = undefined;
     this.#totals.drawn += delivered.length;
+    this.#depth.recordSupply(this.#options.clock.now(), delivered.length);
+    const fresh = await this.#spend(delivered);
     if (this.#closed || stream.origin.withdrawn || this.#stream !== stream) {
-      for (const key of delivered) key.secret.wipe();
+      for (const key of fresh) key.secret.wipe();
       return;
     }
-    this.#admit(stream, delivered);
+    this.#admit(stream, fresh);
+    const twice = delivered.find((key) => !fresh.includes(key));
+    if (twice !== undefined) {
+      throw new KdiError(
+        KdiErrorCode.duplicateKey,
+        `KME ${twice.metadata.kme} gave ${referenceText(twice.reference)}, which was drawn before`,
+      );
+    }
+  }
+
+  /** Writes the keys down as drawn; those that were before are wiped and left out. */
+  async #spend(delivered: readonly DeliveredKey[]): Promise<readonly DeliveredKey[]> {
+    const { ledger } = this.#options;
+    if (ledger === undefined) return delivered;
+    try {
+      const spent = await ledger.spend(delivered.map(({ reference }) => ledgerId('drawn', reference)));
+      return delivered.filter((key, i) => {
+        if (!spent[i]) key.secret.wipe();
+        return spent[i];
+      });
+    } catch (error) {
+      for (const { secret } of delivered) secret.wipe();
+      throw error;
+    }
   }
 
   #admit(stream: CurrentStream, delivered: readonly DeliveredKey[]): void {
@@ -504,6 +559,13 @@ export class DrawerPool {
   #usable(): boolean {
     const stream = this.#stream;
     return stream?.draw !== undefined && stream.peerOpened && !stream.draw.ended;
+  }
+
+  #takeNow(purpose: KeyPurpose): TakeResult {
+    const lease = this.#lend(purpose);
+    if (lease !== undefined) return { ok: true, lease };
+    this.#totals.refused++;
+    return { ok: false, reason: this.#reason(purpose) };
   }
 
   #lend(purpose: KeyPurpose): KeyLease | undefined {

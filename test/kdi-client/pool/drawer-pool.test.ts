@@ -3,11 +3,14 @@ import {
   DrawerPool,
   type DrawerPoolEvent,
   type DrawerPoolOptions,
+  KdiError,
   KdiErrorCode,
   KdiMisuseError,
   type KeyLease,
+  MemoryLedger,
   type QkdKeyReference,
   referenceText,
+  type SpentLedger,
   type StreamAnnouncement,
   type TakeResult,
 } from '../../../kdi-client/index.ts';
@@ -356,6 +359,41 @@ describe('kdi-client/pool/drawer-pool', () => {
     expect(() => new Bench({ highWatermark: 0 })).to.throw(KdiMisuseError);
   });
 
+  it('grows deeper with demand, and shallow again without', async () => {
+    const bench = await new Bench({
+      adaptiveDepth: { minAhead: 2, maxAhead: 20, coverMs: 10_000, memoryMs: 10_000 },
+    }).up();
+    expect(bench.pool.status()).to.include({ ready: 2, highWatermark: 2 });
+    for (let i = 0; i < 60; i++) {
+      leaseOf(bench.pool.take()).commit();
+      await bench.clock.advance(500);
+    }
+    expect(bench.pool.status().ready).to.be.within(15, 20);
+    expect(bench.pool.status().demandPerSecond).to.be.closeTo(2, 0.2);
+    await bench.clock.advance(120_000);
+    leaseOf(bench.pool.take()).commit();
+    expect(bench.pool.status().highWatermark).to.equal(2);
+  });
+
+  it('draws one batch at a time where the KME forgets the one before', async () => {
+    const bench = new Bench({ highWatermark: 4 });
+    bench.source.oneBatchAtATime = true;
+    bench.answer = 'nothing';
+    await bench.up();
+    expect(bench.source.draws).to.equal(1);
+    bench.pool.markReady(bench.announced[0]!);
+    await settle();
+    expect(bench.source.draws).to.equal(2);
+  });
+
+  it('spreads the first requests to a KME over a while', async () => {
+    const bench = await new Bench({ startSpreadMs: 2_000 }).up();
+    await bench.clock.advance(999);
+    expect(bench.streams).to.have.length(0);
+    await bench.clock.advance(1);
+    expect(bench.pool.status().ready).to.equal(4);
+  });
+
   it('keeps the reserve for rekeys', async () => {
     const bench = await new Bench({ highWatermark: 3, reserveFloor: 2 }).up();
     bench.source.available = 0;
@@ -388,6 +426,25 @@ describe('kdi-client/pool/drawer-pool', () => {
     await Promise.all(waiting);
     expect(served[2]).to.equal('c: pool_empty');
     expect(reasonOf(await bench.pool.takeWithin(0))).to.equal('pool_empty');
+  });
+
+  it('takes no key that the ledger has seen, and no key at all when the ledger fails', async () => {
+    const ledger = new MemoryLedger({ nowMs: () => 0 });
+    const first = await new Bench({ ledger }).up();
+    const before = first.announced.map(referenceText);
+    // The KME after a restart: the same KSID and the same indices again.
+    const second = await new Bench({ ledger }).up();
+    expect(second.announced).to.deep.equal([]);
+    expect(reasonOf(second.pool.take())).to.equal('kme_unreachable');
+    expect(second.pool.status().lastErrorCode).to.equal(KdiErrorCode.duplicateKey);
+    expect(before).to.have.length(4);
+    const failing: SpentLedger = {
+      spend: () => Promise.reject(new KdiError(KdiErrorCode.ledger, 'disk full')),
+      close: async () => {},
+    };
+    const third = await new Bench({ ledger: failing }).up();
+    expect(third.announced).to.deep.equal([]);
+    expect(third.pool.status().lastErrorCode).to.equal(KdiErrorCode.ledger);
   });
 
   it('answers all who wait when it is closed, and gives nothing afterwards', async () => {

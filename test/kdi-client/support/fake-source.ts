@@ -43,6 +43,7 @@ export class FakeSource implements KeySource {
   readonly api = 'etsi004';
   readonly kme = 'kme-a:1';
   readonly needsStream = true;
+  oneBatchAtATime = false;
   readonly #clock: Clock;
   /** Keys left at the KME. */
   available = Number.POSITIVE_INFINITY;
@@ -68,6 +69,13 @@ export class FakeSource implements KeySource {
 
   constructor(clock: Clock) {
     this.#clock = clock;
+  }
+
+  /** The KME lost its memory: it gives the same KSIDs and indices again, with other bits. */
+  forget(seed: string): void {
+    this.streamsOpened = 0;
+    this.#spent.clear();
+    this.seed = seed;
   }
 
   /** Calls made from now on wait until `letGo`. */
@@ -109,7 +117,7 @@ export class FakeSource implements KeySource {
         source.available -= source.keysPerChunk;
         const at = index++;
         return Array.from({ length: source.keysPerChunk }, (_, slice) =>
-          source.#deliver({ api: 'etsi004', drawer: 'siteA', ksid, index: at, slice }, ''),
+          source.#deliver({ api: 'etsi004', drawer: 'siteA', ksid, index: at, slice }, source.seed),
         );
       },
       async close() {
@@ -122,7 +130,6 @@ export class FakeSource implements KeySource {
 
   async openLookup(_drawer: string, options: OpenLookupOptions = {}): Promise<LookupStream> {
     await this.#answer(this.openError, options);
-    this.streamsOpened++;
     this.streamsOpen++;
     return {
       lookup: async (reference, callOptions = {}) => {

@@ -1,0 +1,270 @@
+import { expect } from 'chai';
+import {
+  CircuitBreaker,
+  type KdiErrorCode as Code,
+  createKeySource,
+  type DeliveredKey,
+  type DrawStream,
+  FailoverSource,
+  type FailoverSourceOptions,
+  KdiError,
+  KdiErrorCode,
+  type KeySource,
+  type LookupStream,
+} from '../../../kdi-client/index.ts';
+import { SecretBytes } from '../../../tls-ext/bytes/index.ts';
+import { VirtualClock } from '../support/virtual-clock.ts';
+
+const REFERENCE = { api: 'etsi014', drawer: 'siteA', keyId: new Uint8Array(16) } as const;
+
+/** A KME without streams whose next answers are set by the test. */
+class ScriptedSource implements KeySource {
+  readonly api = 'etsi014';
+  readonly needsStream = false;
+  readonly kme: string;
+  openError: Code | undefined;
+  drawError: Code | undefined;
+  lookupError: Code | undefined;
+  opens = 0;
+  lookups = 0;
+  closed = 0;
+
+  constructor(kme: string) {
+    this.kme = kme;
+  }
+
+  async openDraw(): Promise<DrawStream> {
+    this.opens++;
+    this.#fail(this.openError);
+    return {
+      ended: false,
+      draw: async () => {
+        this.#fail(this.drawError);
+        return [this.#key()];
+      },
+      close: async () => {},
+    };
+  }
+
+  async openLookup(): Promise<LookupStream> {
+    return {
+      lookup: async () => {
+        this.lookups++;
+        this.#fail(this.lookupError);
+        return this.#key();
+      },
+      close: async () => {},
+    };
+  }
+
+  async status(): Promise<object> {
+    this.#fail(this.openError);
+    return { sourceKmeId: this.kme };
+  }
+
+  async close(): Promise<void> {
+    this.closed++;
+  }
+
+  #key(): DeliveredKey {
+    return { reference: REFERENCE, secret: new SecretBytes(new Uint8Array(32)), metadata: { kme: this.kme } };
+  }
+
+  #fail(code: Code | undefined): void {
+    if (code !== undefined) throw new KdiError(code, `scripted ${code}`);
+  }
+}
+
+async function codeOf(promise: Promise<unknown>): Promise<Code | undefined> {
+  return promise.then(
+    () => undefined,
+    (error: KdiError) => error.code,
+  );
+}
+
+describe('kdi-client/failover/circuit-breaker', () => {
+  it('opens after three failures in a row, tries one request after a rest, and rests longer each time', () => {
+    const clock = new VirtualClock();
+    const breaker = new CircuitBreaker({ clock, random: () => 0.999_999 });
+    const failure = new KdiError(KdiErrorCode.connect, 'refused');
+    for (let i = 0; i < 2; i++) breaker.record(failure);
+    breaker.record();
+    for (let i = 0; i < 2; i++) breaker.record(failure);
+    expect(breaker.state).to.equal('closed');
+    breaker.record(failure);
+    expect(breaker.state).to.equal('open');
+    expect(breaker.admit()).to.equal(false);
+  });
+
+  it('lets one trial through at a time; its success closes, its failure doubles the rest', async () => {
+    const clock = new VirtualClock();
+    const breaker = new CircuitBreaker({ clock, random: () => 1, failureThreshold: 1 });
+    const failure = new KdiError(KdiErrorCode.timeout, 'hung');
+    breaker.record(failure);
+    await clock.advance(1_000);
+    expect(breaker.state).to.equal('half-open');
+    expect([breaker.admit(), breaker.admit()]).to.deep.equal([true, false]);
+    breaker.record(failure);
+    await clock.advance(1_999);
+    expect(breaker.state).to.equal('open');
+    await clock.advance(1);
+    expect(breaker.admit()).to.equal(true);
+    breaker.record();
+    expect(breaker.state).to.equal('closed');
+  });
+
+  it('does not take an empty store, a missing peer or our own abort for a sick KME', () => {
+    const breaker = new CircuitBreaker({ clock: new VirtualClock(), random: () => 1, failureThreshold: 1 });
+    for (const code of [
+      KdiErrorCode.insufficientKey,
+      KdiErrorCode.peerNotConnected,
+      KdiErrorCode.keyNotFound,
+      KdiErrorCode.aborted,
+    ]) {
+      breaker.record(new KdiError(code, code));
+      expect(breaker.state, code).to.equal('closed');
+    }
+  });
+});
+
+describe('kdi-client/failover/failover-source', () => {
+  let clock: VirtualClock;
+  let a: ScriptedSource;
+  let b: ScriptedSource;
+  let events: string[];
+  const failover = (options: Partial<FailoverSourceOptions> = {}): FailoverSource =>
+    new FailoverSource({
+      members: [{ source: a }, { source: b }],
+      clock,
+      random: () => 0.5,
+      onEvent: (event) =>
+        events.push(
+          event.type === 'kme-failed' ? `${event.kme} ${event.error.code} ${event.state}` : `chose ${event.kme}`,
+        ),
+      ...options,
+    });
+  beforeEach(() => {
+    clock = new VirtualClock();
+    a = new ScriptedSource('a:1');
+    b = new ScriptedSource('b:1');
+    events = [];
+  });
+
+  it('at the start: goes to the first that works', async () => {
+    const source = failover();
+    a.openError = KdiErrorCode.connect;
+    const stream = await source.openDraw('siteB');
+    const [key] = await stream.draw(1);
+    expect(key!.metadata.kme).to.equal('b:1');
+    expect(source.kme).to.equal('b:1');
+    expect(events).to.deep.equal(['a:1 ERR_KDI_CONNECT closed', 'chose b:1']);
+    expect((await source.status('siteB')).sourceKmeId).to.equal('b:1');
+  });
+
+  it('in mid-stream: the stream ends after three failures, and the next one is elsewhere', async () => {
+    const source = failover();
+    const stream = await source.openDraw('siteB');
+    a.drawError = KdiErrorCode.timeout;
+    for (let i = 0; i < 3; i++) {
+      expect(stream.ended).to.equal(false);
+      expect(await codeOf(stream.draw(1))).to.equal(KdiErrorCode.timeout);
+    }
+    expect(stream.ended).to.equal(true);
+    expect(await codeOf(stream.draw(1))).to.equal(KdiErrorCode.circuitOpen);
+    const opens = a.opens;
+    expect((await (await source.openDraw('siteB')).draw(1))[0]!.metadata.kme).to.equal('b:1');
+    expect(a.opens, 'the sick one is rested').to.equal(opens);
+    expect(source.health()).to.deep.equal([
+      { kme: 'a:1', state: 'open', failuresInARow: 3 },
+      { kme: 'b:1', state: 'closed', failuresInARow: 0 },
+    ]);
+  });
+
+  it('back again: a stream at a stand-in ends after a while, and the first is tried with a real request', async () => {
+    const source = failover({ failBackAfterMs: 30_000 });
+    a.openError = KdiErrorCode.connect;
+    const stream = await source.openDraw('siteB');
+    await clock.advance(29_999);
+    expect(stream.ended).to.equal(false);
+    await clock.advance(1);
+    expect(stream.ended).to.equal(true);
+    a.openError = undefined;
+    expect((await (await source.openDraw('siteB')).draw(1))[0]!.metadata.kme).to.equal('a:1');
+  });
+
+  it('all of them down: the last error, then ERR_KDI_CIRCUIT_OPEN without asking', async () => {
+    const source = failover();
+    a.openError = KdiErrorCode.connect;
+    b.openError = KdiErrorCode.tls;
+    for (let i = 0; i < 3; i++) expect(await codeOf(source.openDraw('siteB'))).to.equal(KdiErrorCode.tls);
+    expect(await codeOf(source.openDraw('siteB'))).to.equal(KdiErrorCode.circuitOpen);
+    expect([a.opens, b.opens]).to.deep.equal([3, 3]);
+  });
+
+  it('weighted: by chance, and around the sick', async () => {
+    let chance = 0;
+    const source = failover({
+      choose: 'weighted',
+      members: [
+        { source: a, weight: 3 },
+        { source: b, weight: 1 },
+      ],
+      random: () => chance,
+    });
+    await source.openDraw('siteB');
+    chance = 0.8;
+    await source.openDraw('siteB');
+    expect([a.opens, b.opens]).to.deep.equal([1, 1]);
+    b.openError = KdiErrorCode.connect;
+    await source.openDraw('siteB');
+    expect([a.opens, b.opens]).to.deep.equal([2, 2]);
+  });
+
+  it('look-ups go to the KME that knows the key, and first to the one that knew the last', async () => {
+    const stream = await failover().openLookup('siteA');
+    a.lookupError = KdiErrorCode.keyNotFound;
+    expect((await stream.lookup(REFERENCE)).metadata.kme).to.equal('b:1');
+    expect((await stream.lookup(REFERENCE)).metadata.kme).to.equal('b:1');
+    expect([a.lookups, b.lookups]).to.deep.equal([1, 2]);
+    b.lookupError = KdiErrorCode.connect;
+    expect(await codeOf(stream.lookup(REFERENCE)), 'the one that is down may have it').to.equal(KdiErrorCode.connect);
+  });
+
+  it('closes them all; mixes no APIs', async () => {
+    await failover().close();
+    expect([a.closed, b.closed]).to.deep.equal([1, 1]);
+    const other = createKeySource({ url: 'etsi004://127.0.0.1:1', saeId: 'siteA', unsafePlainTcp: true });
+    expect(() => failover({ members: [{ source: a }, { source: other }] })).to.throw(KdiError, /same API/);
+    await other.close();
+  });
+});
+
+describe('kdi-client/create-key-source', () => {
+  const psk = { psk: { identity: 'x', key: new Uint8Array(32) } };
+  const cert = { cert: '', key: '', ca: '' };
+
+  it('makes the client that the URL names', async () => {
+    const kinds = [
+      createKeySource({ url: 'etsi004://kme', saeId: 'siteA', tls: cert, etsi004: { ksid: 'chosen' } }),
+      createKeySource({
+        url: 'etsi014://kme',
+        saeId: 'siteA',
+        tls: cert,
+        etsi014: { quirks: { oneBatchAtATime: true } },
+      }),
+      createKeySource({ url: 'skip://kme', saeId: 'siteA', tls: psk }),
+    ];
+    expect(kinds.map(({ api }) => api)).to.deep.equal(['etsi004', 'etsi014', 'skip']);
+    expect(kinds[1]!.oneBatchAtATime).to.equal(true);
+    await Promise.all(kinds.map((source) => source.close()));
+  });
+
+  it('refuses what can not work', () => {
+    for (const url of ['etsi004://kme', 'etsi014://kme']) {
+      expect(() => createKeySource({ url, saeId: 'siteA', tls: psk })).to.throw(KdiError, /skip:\/\/ only/);
+    }
+    for (const url of ['etsi004://kme', 'etsi014://kme', 'skip://kme']) {
+      expect(() => createKeySource({ url, saeId: 'siteA' })).to.throw(KdiError, /certificate/);
+    }
+  });
+});
