@@ -17,16 +17,11 @@ import {
 } from '../tls-ext/index.ts';
 import { isLocalAddress, type ServiceConfig } from './config/index.ts';
 import { addressText, BulkBufferPool } from './data-path/index.ts';
+import { type AnswererKeys, lookUpWithoutKme } from './key-service/answerer-keys.ts';
 import { ChannelDialler } from './key-service/channel-dialler.ts';
+import { type DrawerKeys, noClientKeys } from './key-service/drawer-keys.ts';
 import type { EventLog } from './log.ts';
-import {
-  AnswererKeyService,
-  DrawerKeyService,
-  type KmeSettings,
-  type KmeTls,
-  lookUpWithoutKme,
-  noClientKeys,
-} from './psk-resolver.ts';
+import { createAnswererKeys, createDrawerKeys, type KmeSettings, type KmeTls } from './psk-resolver.ts';
 import { startClientTunnel } from './tunnel/client-tunnel.ts';
 import { startServerTunnel } from './tunnel/server-tunnel.ts';
 import type { ClientKeys, Tunnel, TunnelPorts, TunnelSettings } from './tunnel/settings.ts';
@@ -76,8 +71,8 @@ class ServiceSet implements RunningProxy {
   readonly #bufferPool = new BulkBufferPool();
   /** Names this process to its peers: a new one means that the keys of the old one are gone. */
   readonly #instance = Uint8Array.from(randomBytes(16));
-  readonly #drawers = new Map<string, { readonly keys: DrawerKeyService; readonly dialler: ChannelDialler }>();
-  readonly #answerers = new Map<string, AnswererKeyService>();
+  readonly #drawers = new Map<string, { readonly keys: DrawerKeys; readonly dialler: ChannelDialler }>();
+  readonly #answerers = new Map<string, AnswererKeys>();
 
   constructor(log: EventLog) {
     this.#log = log;
@@ -134,7 +129,7 @@ class ServiceSet implements RunningProxy {
     if (running !== undefined) return running.keys;
 
     const sharing = all.filter((one) => one.config.mode === 'client' && channelOf(one.config) === channel);
-    const keys = new DrawerKeyService({
+    const keys = createDrawerKeys({
       ownSae: sae,
       kme,
       instance: this.#instance,
@@ -183,14 +178,14 @@ class ServiceSet implements RunningProxy {
     });
   }
 
-  #answerer({ config, kmeTls }: LoadedService, all: readonly LoadedService[]): AnswererKeyService | undefined {
+  #answerer({ config, kmeTls }: LoadedService, all: readonly LoadedService[]): AnswererKeys | undefined {
     const { sae } = config;
     const kme = kmeSettings(config, kmeTls);
     if (kme === undefined) return undefined;
     const id = JSON.stringify([sae, kme.url]);
     let answerer = this.#answerers.get(id);
     if (answerer === undefined) {
-      answerer = new AnswererKeyService({
+      answerer = createAnswererKeys({
         ownSae: sae,
         kme,
         instance: this.#instance,

@@ -3,17 +3,17 @@
  * machine, the peer's connections, and whatever fetches keys from our key
  * manager. That one is seen through a port.
  */
-import type {
-  AnswererApi,
-  AnswererEvent,
-  ConnectionId,
-  KeyChannelState,
-  KeyStreamQos,
-  MismatchReport,
-  QkdKeyReference,
-  SecretBytes,
-  ServiceRequirement,
-  StreamFailure,
+import {
+  type AnswererApi,
+  type AnswererEvent,
+  type ConnectionId,
+  type KeyStreamQos,
+  type MismatchReport,
+  type QkdKeyReference,
+  type SecretBytes,
+  type ServiceRequirement,
+  StateReason,
+  type StreamFailure,
 } from '../../tls-ext/index.ts';
 import type { TlsConnection } from '../data-path/index.ts';
 import { EventQueue } from './event-queue.ts';
@@ -31,7 +31,8 @@ export interface AnswererLinkOptions {
   readonly nowMs: () => number;
   readonly services: readonly ServiceRequirement[];
   readonly onMismatch: (report: MismatchReport) => void;
-  readonly onPeerState: (state: KeyChannelState) => void;
+  /** An error code of the key manager's client in the words of the channel. */
+  readonly streamFailure: (code: string, unreachable: boolean) => StreamFailure;
   /** Keys came in or went. */
   readonly onKeys: () => void;
 }
@@ -86,8 +87,10 @@ export class AnswererLink {
     };
   }
 
-  setState(state: KeyChannelState): void {
-    this.#queue.push(this.#options.machine.setState(state));
+  /** Tells the peer how key delivery is doing on our side. */
+  tellState(state: { readonly kmeName: string; readonly kmeReachable: boolean; readonly poolKeys: number }): void {
+    const reasons = state.kmeReachable ? [] : [StateReason.kmeUnreachable];
+    this.#queue.push(this.#options.machine.setState({ ...state, reasons }));
   }
 
   // What the fetcher says.
@@ -96,8 +99,10 @@ export class AnswererLink {
     this.#queue.push(this.#options.machine.streamOpened(ksid, keyChunkSizeBytes));
   }
 
-  streamFailed(ksid: Uint8Array, reason: StreamFailure): void {
-    this.#queue.push(this.#options.machine.streamFailed(ksid, reason, true));
+  /** It is tried again. `code`: of the key manager's client. */
+  streamFailed(ksid: Uint8Array, code: string, unreachable: boolean): void {
+    const { machine, streamFailure } = this.#options;
+    this.#queue.push(machine.streamFailed(ksid, streamFailure(code, unreachable), true));
   }
 
   /** `secret` is borrowed. False: the check values differ. */
@@ -135,9 +140,7 @@ export class AnswererLink {
         this.#connections.get(event.connection)?.send(event.bytes);
         return;
       case 'ready':
-        return;
       case 'peer-state':
-        this.#options.onPeerState(event.state);
         return;
       case 'stream-requested':
         fetcher.announceStream(event.ksid, event.qos);

@@ -6,12 +6,12 @@
 import {
   type DrawerApi,
   type DrawerEvent,
-  type KeyChannelState,
   type KeyStreamQos,
   MAX_KEYS_PER_BATCH,
   type MismatchReport,
   type QkdKeyReference,
   type SecretBytes,
+  type StateReason,
 } from '../../tls-ext/index.ts';
 import type { ChannelEnd } from './channel-dialler.ts';
 import { EventQueue } from './event-queue.ts';
@@ -43,7 +43,15 @@ export interface DrawerLinkOptions {
   readonly keyTtlMs: number;
   readonly onMismatch: (report: MismatchReport) => void;
   readonly onQuarantine: (quarantined: boolean, ownKme: string, peerKme: string) => void;
-  readonly onPeerState: (state: KeyChannelState) => void;
+  /** A reason of the pool in the words of the channel. */
+  readonly stateReason: (reason: string) => StateReason | undefined;
+}
+
+/** How key delivery is doing on our side. `reason`: why there is no key, in the pool's words. */
+export interface DrawerState {
+  readonly kmeName: string;
+  readonly poolKeys: number;
+  readonly reason?: string;
 }
 
 const TICK_MS = 1_000;
@@ -104,8 +112,12 @@ export class DrawerLink implements ChannelEnd {
 
   // What the pool asks.
 
-  setState(state: KeyChannelState): void {
-    this.#queue.push(this.#options.machine.setState(state));
+  /** Tells the peer's operators. */
+  tellState({ kmeName, poolKeys, reason }: DrawerState): void {
+    const stated = reason === undefined ? undefined : this.#options.stateReason(reason);
+    const kmeReachable = reason !== 'kme_unreachable';
+    const reasons = stated === undefined ? [] : [stated];
+    this.#queue.push(this.#options.machine.setState({ kmeReachable, kmeName, poolKeys, reasons }));
   }
 
   announceStream(ksid: Uint8Array, qos: KeyStreamQos): void {
@@ -162,7 +174,6 @@ export class DrawerLink implements ChannelEnd {
         return;
       case 'peer-state':
         pool.setPeerKmeReachable(event.state.kmeReachable);
-        this.#options.onPeerState(event.state);
         return;
       case 'stream-opened':
         this.#streamOpened(event.ksid, event.keyChunkSizeBytes);

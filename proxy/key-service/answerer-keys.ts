@@ -1,0 +1,205 @@
+/**
+ * Keys for server services: what peers announced to one of our SAEs, fetched
+ * ahead and kept until a handshake burns it. Knows key managers, and of TLS
+ * only the shape of a PSK.
+ */
+import {
+  Answerer,
+  AnswererStore,
+  type Clock,
+  type KdiError,
+  type KeySource,
+  type QkdKeyReference,
+  referenceText,
+} from '../../kdi-client/index.ts';
+import { hexOf } from '../../tls-ext/bytes/index.ts';
+import type { PskRequired, TlsConnection } from '../data-path/index.ts';
+import { errorText } from '../errors.ts';
+import type { EventLog } from '../log.ts';
+import type { FallbackReason } from '../policy.ts';
+import type { ServerKeyAnswer } from '../tunnel/settings.ts';
+import type { AnswererLink } from './answerer-link.ts';
+import { isUnreachable } from './kme.ts';
+
+export interface AnswererKeysOptions {
+  readonly ownSae: string;
+  readonly log: EventLog;
+  readonly clock: Clock;
+  readonly keyTtlMs: number;
+  /** Most keys outstanding with one peer. */
+  readonly quota: number;
+  readonly source: KeySource;
+  createLink(peerSae: string, onKeys: () => void): AnswererLink;
+}
+
+interface AnswererOfPeer {
+  readonly link: AnswererLink;
+  readonly answerer: Answerer;
+}
+
+/** What a server service asks of a key beyond its being there. */
+export interface AnswererRules {
+  readonly peerSae: readonly string[];
+  readonly simulatedAllowed: (remoteAddress: string) => boolean;
+}
+
+/** Keys that peers announced to one of our SAEs. All server services of that SAE share it. */
+export class AnswererKeys {
+  readonly #options: AnswererKeysOptions;
+  readonly #store: AnswererStore;
+  readonly #source: KeySource;
+  readonly #peers = new Map<string, AnswererOfPeer>();
+  readonly #hadKeys = new Set<string>();
+  #kmeReachable = true;
+
+  constructor(options: AnswererKeysOptions) {
+    const { clock, quota, keyTtlMs, source } = options;
+    this.#options = options;
+    this.#source = source;
+    this.#store = new AnswererStore({ clock, maxKeysPerDrawer: quota, keyTtlMs });
+  }
+
+  /** Takes over a key channel's connection from the peer that was authenticated on it. */
+  accept(connection: TlsConnection, peerSae: string): { ended(): void } {
+    const peer = this.#peers.get(peerSae) ?? this.#addPeer(peerSae);
+    return peer.link.accept(connection);
+  }
+
+  /** Answers a ClientHello. Touches nothing but memory. */
+  lookUp(event: PskRequired, rules: AnswererRules, remoteAddress: string): ServerKeyAnswer {
+    const { ownSae } = this.#options;
+    if (event.offered.length === 0) return { why: 'not-offered', reason: reasonOfOffer(event) };
+    // A PSK never weakens authentication: without extension 33 it would take the certificate's place.
+    if (!event.certWithExternPsk) return { why: 'policy', reason: 'policy' };
+    for (const { reference } of event.offered) {
+      if (reference === undefined) continue;
+      // Ourselves as drawer is a reflection of what we said (Selfie).
+      if (reference.drawer === ownSae || !rules.peerSae.includes(reference.drawer)) {
+        return { why: 'policy', reason: 'policy' };
+      }
+      const found = this.#store.find(reference);
+      if (found === undefined) continue;
+      if (found.metadata.simulated === true && !rules.simulatedAllowed(remoteAddress)) {
+        found.secret.wipe();
+        return { why: 'policy', reason: 'policy' };
+      }
+      const context = { purpose: 'handshake', drawer: reference.drawer, answerer: ownSae } as const;
+      return {
+        decision: { action: 'use', psk: { kind: 'qkd', reference, context, secret: found.secret } },
+        reference,
+        keyId: referenceText(reference),
+        burn: () => this.#burn(reference),
+      };
+    }
+    return { why: 'unavailable', reason: 'reference_unavailable' };
+  }
+
+  async close(): Promise<void> {
+    for (const { link } of this.#peers.values()) link.stop();
+    await Promise.all([...this.#peers.values()].map(({ answerer }) => answerer.close()));
+    await this.#source.close();
+    this.#store.close();
+  }
+
+  #burn(reference: QkdKeyReference): boolean {
+    if (!this.#store.burn(reference)) return false;
+    this.#peers.get(reference.drawer)?.link.keyBurnt(reference);
+    return true;
+  }
+
+  #addPeer(peerSae: string): AnswererOfPeer {
+    const { clock } = this.#options;
+    const link = this.#options.createLink(peerSae, () => this.#keysChanged(peerSae));
+    const chunkSizes = new Map<string, number>();
+    const answerer = new Answerer({
+      source: this.#source,
+      drawerSaeId: peerSae,
+      store: this.#store,
+      clock,
+      random: Math.random,
+      maxStreams: 16,
+      hooks: {
+        streamOpened: (ksid) => {
+          this.#setKme(true);
+          link.streamOpened(ksid, chunkSizes.get(hexOf(ksid)) ?? 0);
+        },
+        streamFailed: (ksid, error) => {
+          this.#setKme(!isUnreachable(error), error);
+          link.streamFailed(ksid, error.code, isUnreachable(error));
+        },
+        keyFetched: (reference, secret) => {
+          this.#setKme(true);
+          return link.keyFetched(reference, secret);
+        },
+        keyUnavailable: (reference, error, final) => {
+          this.#setKme(!isUnreachable(error), error);
+          if (final) link.keyNotFound(reference);
+          else link.keyPending(reference);
+        },
+      },
+    });
+    link.attachFetcher({
+      announceStream: (ksid, qos) => {
+        chunkSizes.set(hexOf(ksid), qos.keyChunkSizeBytes);
+        answerer.announceStream({ ksid, qos });
+      },
+      closeStream: (ksid) => {
+        chunkSizes.delete(hexOf(ksid));
+        answerer.closeStream(ksid);
+      },
+      announceKeys: (references) => answerer.announceKeys(references),
+      dropKeys: (references) => answerer.dropKeys(references),
+    });
+    const peer = { link, answerer };
+    this.#peers.set(peerSae, peer);
+    this.#tellState(peerSae, link);
+    return peer;
+  }
+
+  #keysChanged(peerSae: string): void {
+    const count = this.#store.countOf(peerSae);
+    const { ownSae: sae, log } = this.#options;
+    if (count === 0) this.#hadKeys.delete(peerSae);
+    else if (!this.#hadKeys.has(peerSae)) {
+      this.#hadKeys.add(peerSae);
+      log.info({ event: 'keys-ready', sae, peer: peerSae, role: 'answerer', count });
+    }
+  }
+
+  #setKme(reachable: boolean, error?: KdiError): void {
+    if (this.#kmeReachable === reachable) return;
+    this.#kmeReachable = reachable;
+    const { ownSae: sae, log } = this.#options;
+    const kme = this.#source.kme;
+    if (reachable) log.info({ event: 'kme', kme, sae, state: 'reachable' });
+    else
+      log.warn({
+        event: 'kme',
+        kme,
+        sae,
+        state: 'unreachable',
+        ...(error && { code: error.code, error: errorText(error) }),
+      });
+    for (const [sae, { link }] of this.#peers) this.#tellState(sae, link);
+  }
+
+  #tellState(peerSae: string, link: AnswererLink): void {
+    link.tellState({
+      kmeName: this.#source.kme,
+      kmeReachable: this.#kmeReachable,
+      poolKeys: this.#store.countOf(peerSae),
+    });
+  }
+}
+
+/** The answer of a server service without a key manager. */
+export function lookUpWithoutKme(event: PskRequired): ServerKeyAnswer {
+  return event.offered.length === 0
+    ? { why: 'not-offered', reason: reasonOfOffer(event) }
+    : { why: 'policy', reason: 'policy' };
+}
+
+function reasonOfOffer({ qkdOffer }: PskRequired): FallbackReason {
+  if (qkdOffer === undefined) return 'peer_without_qkd';
+  return qkdOffer.offer === 'none' ? qkdOffer.reason : 'reference_unavailable';
+}

@@ -1,0 +1,265 @@
+/**
+ * Keys for client services: the pool of each peer behind one channel, joined
+ * to it by a `DrawerLink`. Knows key managers, and of TLS only the shape of a PSK.
+ */
+import {
+  type Clock,
+  DrawerPool,
+  type DrawerPoolEvent,
+  type KdiError,
+  type KeySource,
+  type NoKeyReason,
+  referenceText,
+  type TakeResult,
+} from '../../kdi-client/index.ts';
+import { errorText, ProxyErrorCode } from '../errors.ts';
+import { type EventLog, RepeatLimiter } from '../log.ts';
+import type { FallbackReason } from '../policy.ts';
+import type { ClientKeys, KeyOffer } from '../tunnel/settings.ts';
+import type { ChannelEnd } from './channel-dialler.ts';
+import type { DrawerLink } from './drawer-link.ts';
+
+export interface DrawerKeysOptions {
+  readonly ownSae: string;
+  readonly log: EventLog;
+  readonly clock: Clock;
+  /** Longest life of a key that nobody used. */
+  readonly keyTtlMs: number;
+  /** Keys kept agreed ahead of need. */
+  readonly keysAhead: number;
+  /** Most keys outstanding with one peer. */
+  readonly quota: number;
+  /** Whether keys that a simulator made may be used on this path. */
+  readonly simulatedAllowed: boolean;
+  createSource(): KeySource;
+  createLink(peerSae: string, kmeName: string): DrawerLink;
+}
+
+interface DrawerOfPeer {
+  readonly peerSae: string;
+  readonly source: KeySource;
+  readonly pool: DrawerPool;
+  readonly link: DrawerLink;
+  /** The stream's keys are a simulator's, and are not used on this path. */
+  simulatedRefused: boolean;
+  /** `keys-ready` was logged, and there has been a key ever since. */
+  readySaid: boolean;
+  /** What changed is said once for all events of one moment. */
+  changeNoted: boolean;
+}
+
+/**
+ * Keys of one channel: (own SAE, peer SAE, address). Which of the admitted
+ * peers is at that address is known once one has authenticated itself there.
+ */
+export class DrawerKeys implements ClientKeys, ChannelEnd {
+  readonly #options: DrawerKeysOptions;
+  readonly #peers = new Map<string, DrawerOfPeer>();
+  readonly #repeats = new RepeatLimiter({ perWindow: 1 });
+  #current: DrawerOfPeer | undefined;
+  #onPeer: (() => void)[] = [];
+  #lastReason: FallbackReason | undefined;
+  #kmeState: 'reachable' | 'unreachable' | undefined;
+
+  constructor(options: DrawerKeysOptions) {
+    this.#options = options;
+  }
+
+  take(): KeyOffer {
+    const peer = this.#current;
+    if (peer === undefined) return { reason: 'channel_down' };
+    // Once is enough to know: each further loan would wear a key out.
+    return peer.simulatedRefused ? this.#noKey(peer, 'policy') : this.#offer(peer, peer.pool.take());
+  }
+
+  async takeWithin(timeoutMs: number, signal: AbortSignal): Promise<KeyOffer> {
+    const deadlineMs = performance.now() + timeoutMs;
+    if (this.#current === undefined) await this.#firstPeer(timeoutMs, signal);
+    const peer = this.#current;
+    if (peer === undefined) return { reason: 'channel_down' };
+    if (peer.simulatedRefused) return this.#noKey(peer, 'policy');
+    const leftMs = Math.max(0, deadlineMs - performance.now());
+    return this.#offer(peer, await peer.pool.takeWithin(leftMs, { signal }));
+  }
+
+  connected(peerSae: string, send: (bytes: Uint8Array) => void, hangUp: (failure: Error) => void): void {
+    const peer = this.#peers.get(peerSae) ?? this.#addPeer(peerSae);
+    this.#current = peer;
+    peer.link.connected(peerSae, send, hangUp);
+    for (const tell of this.#onPeer.splice(0)) tell();
+  }
+
+  receive(bytes: Uint8Array): void {
+    this.#current?.link.receive(bytes);
+  }
+
+  disconnected(): void {
+    this.#current?.link.disconnected();
+  }
+
+  /** Wipes every key and closes the streams at the key manager. */
+  async close(): Promise<void> {
+    for (const { link } of this.#peers.values()) link.stop();
+    await Promise.all(
+      [...this.#peers.values()].map(async ({ pool, source }) => {
+        await pool.close();
+        await source.close();
+      }),
+    );
+  }
+
+  #addPeer(peerSae: string): DrawerOfPeer {
+    const { clock, keysAhead, keyTtlMs, quota } = this.#options;
+    const source = this.#options.createSource();
+    const link = this.#options.createLink(peerSae, source.kme);
+    const pool = new DrawerPool({
+      source,
+      peerSaeId: peerSae,
+      clock,
+      random: Math.random,
+      highWatermark: keysAhead,
+      maxOutstanding: quota,
+      keyTtlMs,
+      hooks: {
+        announceStream: ({ ksid, qos }) => link.announceStream(ksid, qos),
+        announceKeys: (keys) => link.announceKeys(keys),
+        dropKeys: (references) => link.dropKeys(references),
+        closeStream: (ksid) => link.closeStream(ksid),
+        onEvent: (event) => this.#onPoolEvent(peer, event),
+      },
+    });
+    const peer: DrawerOfPeer = {
+      peerSae,
+      source,
+      pool,
+      link,
+      simulatedRefused: false,
+      readySaid: false,
+      changeNoted: false,
+    };
+    this.#peers.set(peerSae, peer);
+    link.attachPool(pool);
+    return peer;
+  }
+
+  #firstPeer(timeoutMs: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(done, timeoutMs);
+      function done(): void {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', done);
+        resolve();
+      }
+      signal.addEventListener('abort', done);
+      this.#onPeer.push(done);
+    });
+  }
+
+  #offer(peer: DrawerOfPeer, result: TakeResult): KeyOffer {
+    if (!result.ok) return this.#noKey(peer, result.reason);
+    const { lease } = result;
+    if (lease.metadata.simulated === true && !this.#options.simulatedAllowed) {
+      lease.secret.wipe();
+      lease.release();
+      peer.simulatedRefused = true;
+      return this.#noKey(peer, 'policy');
+    }
+    this.#lastReason = undefined;
+    if (peer.pool.status().ready === 0) peer.readySaid = false;
+    const { ownSae } = this.#options;
+    return {
+      lease: {
+        psk: {
+          kind: 'qkd',
+          reference: lease.reference,
+          context: { purpose: 'handshake', drawer: ownSae, answerer: peer.peerSae },
+          secret: lease.secret,
+        },
+        keyId: referenceText(lease.reference),
+        commit: () => {
+          if (lease.commit()) peer.link.keyUsed(lease.reference);
+        },
+        release: (why) => {
+          if (why === 'unavailable') lease.discard();
+          else lease.release();
+        },
+      },
+    };
+  }
+
+  #noKey(peer: DrawerOfPeer, reason: NoKeyReason | 'policy'): KeyOffer {
+    peer.readySaid = false;
+    if (this.#lastReason !== reason) {
+      this.#lastReason = reason;
+      const { ownSae: sae, log } = this.#options;
+      log.warn({ event: 'keys-unavailable', sae, peer: peer.peerSae, reason, ...problemOf(peer) });
+    }
+    return { reason };
+  }
+
+  #onPoolEvent(peer: DrawerOfPeer, event: DrawerPoolEvent): void {
+    switch (event.type) {
+      case 'stream-opened':
+        peer.simulatedRefused = false;
+        this.#logKme(event.kme, 'reachable');
+        return;
+      case 'failure':
+        if (peer.pool.status().reason === 'kme_unreachable') this.#logKme(event.kme, 'unreachable', event.error);
+        break;
+      case 'keys-ready':
+      case 'stream-ended':
+      case 'mismatch':
+      case 'dropped':
+        break;
+    }
+    if (peer.changeNoted) return;
+    peer.changeNoted = true;
+    queueMicrotask(() => this.#tellChange(peer));
+  }
+
+  #tellChange(peer: DrawerOfPeer): void {
+    peer.changeNoted = false;
+    const { ready, reason, kme } = peer.pool.status();
+    if (ready > 0 && !peer.readySaid) {
+      peer.readySaid = true;
+      this.#lastReason = undefined;
+      const { ownSae: sae, log } = this.#options;
+      log.info({ event: 'keys-ready', sae, peer: peer.peerSae, role: 'drawer', count: ready });
+    }
+    peer.link.tellState({ kmeName: kme, poolKeys: ready, ...(reason === undefined ? {} : { reason }) });
+  }
+
+  #logKme(kme: string, state: 'reachable' | 'unreachable' | 'quarantined', error?: KdiError): void {
+    if (state !== 'quarantined' && this.#kmeState === state) return;
+    if (state !== 'quarantined') this.#kmeState = state;
+    if (state !== 'reachable' && this.#repeats.pass(state) === undefined) return;
+    const { ownSae: sae, log } = this.#options;
+    const event = {
+      event: 'kme',
+      kme,
+      sae,
+      state,
+      ...(error && { code: error.code, error: errorText(error) }),
+    } as const;
+    if (state === 'reachable') log.info(event);
+    else log.warn(event);
+  }
+}
+
+/** What the log adds to a reason. */
+function problemOf(peer: DrawerOfPeer): { readonly code?: string; readonly error?: string } {
+  if (peer.simulatedRefused) {
+    return {
+      code: ProxyErrorCode.simulatedKeys,
+      error: 'the keys come from a simulator, and the peer is not on loopback; see unsafe-allow-simulated',
+    };
+  }
+  const { lastErrorCode } = peer.pool.status();
+  return lastErrorCode === undefined ? {} : { code: lastErrorCode };
+}
+
+/** A service without a key manager offers no key, and says that this is its own choice. */
+export const noClientKeys: ClientKeys = {
+  take: () => ({ reason: 'policy' }),
+  takeWithin: async () => ({ reason: 'policy' }),
+};
