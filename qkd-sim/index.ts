@@ -1,12 +1,23 @@
 /** A credible QKD link in software, with a key manager at each end. */
 export { SimError, SimErrorCode } from './errors.ts';
 export {
+  disagreeing,
+  type Etsi004Fault,
+  type Etsi004Handler,
+  type Etsi004Layer,
+  type Etsi004Quirks,
+  type Etsi014Limits,
+  type Etsi014Quirks,
+  etsi004Faults,
+  type KeyPurpose,
   Kme,
   type KmeEvent,
   type KmeOptions,
   type KmePeer,
+  type KmeQuirks,
   type KmeSettings,
   type KmeTls,
+  type QosLimits,
   type SaeIdentityField,
 } from './kme/index.ts';
 export { type LinkEvent, LinkRunner, type LinkRunnerOptions } from './link/link-runner.ts';

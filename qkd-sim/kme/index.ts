@@ -1,8 +1,9 @@
 /** Key managers that serve simulated key. */
 export type { Etsi004Handler } from './etsi004-connection.ts';
 export type { Etsi014Limits } from './etsi014-api.ts';
+export { disagreeing, type Etsi004Fault, etsi004Faults } from './faults.ts';
 export type { KeyPurpose } from './key-purpose.ts';
-export { Kme, type KmeOptions, type KmeSettings } from './kme.ts';
+export { type Etsi004Layer, Kme, type KmeOptions, type KmeSettings } from './kme.ts';
 export type { KmeEvent, KmeEventListener } from './kme-event.ts';
 export type { KmePeer } from './peer-directory.ts';
 export type { QosLimits } from './qos.ts';

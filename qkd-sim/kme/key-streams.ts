@@ -3,10 +3,8 @@
  * calls of its own applications on one side, the other key managers on the
  * other.
  *
- * One of the two key managers, the owner, assigns key to the indices of a
- * stream: the one whose application opened first; if both did at once, the
- * one whose ID sorts first. The other asks it. So an index means the same bits
- * at both ends, whoever draws first.
+ * A stream's owner (see `ChunkAssignment`) is the key manager whose
+ * application opened first; if both did at once, the one whose ID sorts first.
  */
 import {
   type Etsi004CloseRequest,
@@ -16,7 +14,6 @@ import {
   type Etsi004GetKeyResponse,
   type Etsi004OpenConnectRequest,
   type Etsi004OpenConnectResponse,
-  type Etsi004Qos,
   type Etsi004Request,
   type Etsi004Response,
   Etsi004Status,
@@ -26,20 +23,17 @@ import {
 import { fromHex, hexOf } from '../../tls-ext/bytes/index.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { SharedKey } from '../stores/index.ts';
-import type { KeyPurpose } from './key-purpose.ts';
-import { KeyStream } from './key-stream.ts';
+import { ChunkAssignment, type ChunkOutcome, PEER_TIMEOUT_MS, type Purpose004 } from './chunk-assignment.ts';
+import type { KeyStream } from './key-stream.ts';
 import type { KmePeer, PeerDirectory } from './peer-directory.ts';
 import { negotiateQos, type QosLimits } from './qos.ts';
 import type { StreamAnnouncement, StreamAnnouncementReply } from './stream-port.ts';
+import { StreamRegistry } from './stream-registry.ts';
 import { uuid4 } from './uuid.ts';
 import { settledOrAfter, whenAny } from './waiting.ts';
 
-/** How long the other key manager may take to answer. */
-export const PEER_TIMEOUT_MS = 2_000;
 /** Pause before a reservation that the other end didn't acknowledge is tried anew. */
 const RETRY_MS = 100;
-/** KSIDs of ended streams that are remembered, so that none gets a second meaning soon. */
-const MAX_RETIRED_KSIDS = 4096;
 
 export interface KeyStreamSettings {
   /** Whether OPEN_CONNECT with a given KSID waits for the other application. */
@@ -59,17 +53,16 @@ export interface KeyStreamsOptions {
   readonly randomBytes: (length: number) => Uint8Array;
 }
 
-export type Purpose004 = Extract<KeyPurpose, { api: 'etsi004' }>;
-type ChunkOutcome = 'assigned' | 'insufficient' | 'refused';
-
 export class KeyStreams {
   readonly #options: KeyStreamsOptions;
-  readonly #streams = new Map<string, KeyStream>();
-  readonly #retired = new Set<string>();
-  #cancelSweep: (() => void) | undefined;
+  readonly #streams: StreamRegistry;
+  readonly #chunks: ChunkAssignment;
 
   constructor(options: KeyStreamsOptions) {
+    const { kmeId, directory, clock, settings } = options;
     this.#options = options;
+    this.#streams = new StreamRegistry({ directory, clock, ...settings });
+    this.#chunks = new ChunkAssignment(kmeId, this.#streams, clock);
   }
 
   get streamCount(): number {
@@ -119,13 +112,13 @@ export class KeyStreams {
       }
       return this.#announce(known, peer, 'not-yet');
     }
-    if (this.#retired.has(ksid)) return openFailure(Etsi004Status.ksidInUse);
+    if (this.#streams.isRetired(ksid)) return openFailure(Etsi004Status.ksidInUse);
     const verdict = negotiateQos(request.qos, this.#limitsTowards(peer));
     if (verdict.outcome === 'counter-proposal') {
       const stream = { qos: verdict.qos, ksid: request.ksid };
       return { service: 'open-connect', status: Etsi004Status.qosNotMet, stream };
     }
-    const stream = this.#register(
+    const stream = this.#streams.register(
       { ksid, localSaeId: callerSaeId, remoteSaeId },
       peer,
       this.#options.kmeId,
@@ -144,7 +137,7 @@ export class KeyStreams {
     onFailure: 'not-yet' | 'gone',
   ): Promise<Etsi004OpenConnectResponse> {
     stream.local = 'open';
-    this.#touch(stream);
+    this.#streams.touch(stream);
     const announcement: StreamAnnouncement = {
       ksid: stream.ksid,
       fromKmeId: this.#options.kmeId,
@@ -153,13 +146,13 @@ export class KeyStreams {
       ownerKmeId: stream.ownerKmeId,
       qos: stream.qos,
     };
-    const reply = await this.#within(peer.port.announceOpen(announcement));
-    if (this.#streams.get(stream.ksid) !== stream || stream.local !== 'open') {
+    const reply = await settledOrAfter(this.#options.clock, PEER_TIMEOUT_MS, peer.port.announceOpen(announcement));
+    if (!this.#streams.holds(stream) || stream.local !== 'open') {
       return openFailure(Etsi004Status.noQkdConnection);
     }
     if (reply?.outcome !== 'registered') {
       if (onFailure === 'gone') {
-        this.#remove(stream);
+        this.#streams.remove(stream);
         // It may have heard us although we didn't hear it.
         if (reply === undefined) peer.port.announceClose(stream.ksid);
       } else stream.local = 'not-yet';
@@ -177,8 +170,8 @@ export class KeyStreams {
       await whenAny(clock, deadlineMs - clock.nowMs(), signal, (wake) => [stream.onChange(wake)]).done;
     }
     if (stream.remote === 'open') return openSuccess(stream);
-    if (this.#streams.get(stream.ksid) === stream) {
-      this.#remove(stream);
+    if (this.#streams.holds(stream)) {
+      this.#streams.remove(stream);
       peer.port.announceClose(stream.ksid);
     }
     return openFailure(Etsi004Status.timeout);
@@ -193,7 +186,7 @@ export class KeyStreams {
     if (stream === undefined || stream.localSaeId !== callerSaeId || stream.local !== 'open') {
       return getKeyFailure(Etsi004Status.noQkdConnection);
     }
-    this.#touch(stream);
+    this.#streams.touch(stream);
     // Two calls for one index: the second could only get the same bits, or none.
     if (stream.delivering.has(request.index)) return getKeyFailure(Etsi004Status.insufficientKey);
     stream.delivering.add(request.index);
@@ -221,7 +214,7 @@ export class KeyStreams {
         stream.onChange(wake),
         peer.supply.onDeposit(wake),
       ]);
-      const outcome = await this.#assign(stream, peer, index);
+      const outcome = await this.#chunks.assign(stream, peer, index);
       if (stream.waiting(index) !== undefined || stream.isSpent(index)) {
         change.cancel();
         continue;
@@ -266,17 +259,8 @@ export class KeyStreams {
     if (stream === undefined || stream.localSaeId !== callerSaeId || stream.local !== 'open') {
       return { service: 'close', status: Etsi004Status.noQkdConnection };
     }
-    this.#closeLocally(stream);
+    this.#streams.closeLocally(stream);
     return { service: 'close', status: Etsi004Status.success };
-  }
-
-  #closeLocally(stream: KeyStream): void {
-    stream.local = 'closed';
-    stream.wipe();
-    this.#options.directory.peer(stream.remoteKmeId)?.port.announceClose(stream.ksid);
-    if (stream.remote === 'open') this.#endAfterTtl(stream);
-    else this.#retire(stream);
-    stream.notify();
   }
 
   // --- messages of the other key managers
@@ -288,10 +272,15 @@ export class KeyStreams {
     if (peer === undefined || !peer.saeIds.includes(openedBySaeId) || !directory.isLocal(peerSaeId)) {
       return { outcome: 'refused' };
     }
-    if (this.#retired.has(ksid)) return { outcome: 'in-use' };
+    if (this.#streams.isRetired(ksid)) return { outcome: 'in-use' };
     const known = this.#streams.get(ksid);
     if (known === undefined) {
-      const stream = this.#register({ ksid, localSaeId: peerSaeId, remoteSaeId: openedBySaeId }, peer, ownerKmeId, qos);
+      const stream = this.#streams.register(
+        { ksid, localSaeId: peerSaeId, remoteSaeId: openedBySaeId },
+        peer,
+        ownerKmeId,
+        qos,
+      );
       if (stream === undefined) return { outcome: 'refused' };
       stream.remote = 'open';
       return { outcome: 'registered', ownerKmeId, qos };
@@ -310,58 +299,33 @@ export class KeyStreams {
 
   acceptClose(fromKmeId: string, ksid: string): void {
     const stream = this.#streams.get(ksid);
-    if (stream === undefined || stream.remoteKmeId !== fromKmeId) return;
-    stream.remote = 'closed';
-    if (stream.local === 'open') this.#endAfterTtl(stream);
-    else this.#retire(stream);
-    stream.notify();
+    if (stream?.remoteKmeId === fromKmeId) this.#streams.closeRemotely(stream, 'closed');
   }
 
   async acceptChunkRequest(fromKmeId: string, ksid: string, index: number): Promise<ChunkOutcome> {
     const stream = this.#streams.get(ksid);
     const peer = this.#options.directory.peer(fromKmeId);
     if (stream === undefined || peer === undefined || stream.remoteKmeId !== fromKmeId) return 'refused';
-    if (stream.ownerKmeId !== this.#options.kmeId || stream.local !== 'open' || stream.remote !== 'open') {
-      return 'refused';
-    }
-    return this.#assignAsOwner(stream, peer, index);
+    return this.#chunks.assignForPeer(stream, peer, index);
   }
 
   acceptRestart(fromKmeId: string): void {
-    for (const stream of [...this.#streams.values()]) {
-      if (stream.remoteKmeId !== fromKmeId) continue;
-      stream.remote = 'lost';
-      if (stream.local === 'open') this.#endAfterTtl(stream);
-      else this.#retire(stream);
-      stream.notify();
-    }
+    for (const stream of this.#streams.with(fromKmeId)) this.#streams.closeRemotely(stream, 'lost');
   }
 
   /** Whether key that the other end reserves has a place here. */
   admits(purpose: Purpose004): boolean {
-    const stream = this.#streams.get(purpose.ksid);
-    return (
-      stream !== undefined &&
-      stream.ownerKmeId === stream.remoteKmeId &&
-      stream.local === 'open' &&
-      stream.remote === 'open' &&
-      stream.isFree(purpose.index)
-    );
+    return this.#chunks.admits(purpose);
   }
 
   /** Takes key that the other end has reserved. */
   receive(purpose: Purpose004, shared: SharedKey): void {
-    const stream = this.#streams.get(purpose.ksid);
-    if (stream === undefined || stream.local !== 'open' || !stream.isFree(purpose.index)) shared.key.wipe();
-    else this.#keep(stream, purpose.index, shared);
+    this.#chunks.receive(purpose, shared);
   }
-
-  // --- life of streams
 
   /** Wipes and forgets everything; with `tellPeers` as a key manager would that comes back after a crash. */
   forget(tellPeers: boolean): void {
-    for (const stream of [...this.#streams.values()]) this.#remove(stream);
-    this.#retired.clear();
+    this.#streams.clear();
     if (!tellPeers) return;
     for (const peer of this.#options.directory.peers) peer.port.announceRestart(this.#options.kmeId);
   }
@@ -370,107 +334,6 @@ export class KeyStreams {
   #limitsTowards(peer: KmePeer): QosLimits {
     const limits = this.#options.settings.qos;
     return { ...limits, maxChunkBytes: Math.min(limits.maxChunkBytes, peer.supply.level().capacityBytes) };
-  }
-
-  #register(
-    identity: { readonly ksid: string; readonly localSaeId: string; readonly remoteSaeId: string },
-    peer: KmePeer,
-    ownerKmeId: string,
-    qos: Etsi004Qos,
-  ): KeyStream | undefined {
-    const ofSae = [...this.#streams.values()].filter((stream) => stream.localSaeId === identity.localSaeId);
-    if (ofSae.length >= this.#options.settings.maxStreamsPerSae) return undefined;
-    const stream = new KeyStream({ ...identity, remoteKmeId: peer.kmeId }, ownerKmeId, qos);
-    this.#streams.set(identity.ksid, stream);
-    this.#touch(stream);
-    this.#cancelSweep ??= this.#options.clock.setTimer(this.#options.settings.idleStreamMs, () => this.#sweep());
-    return stream;
-  }
-
-  #touch(stream: KeyStream): void {
-    stream.lastUsedAtMs = this.#options.clock.nowMs();
-  }
-
-  /** Ends what its application has left lying. */
-  #sweep(): void {
-    const { clock, settings } = this.#options;
-    for (const stream of [...this.#streams.values()]) {
-      const patienceMs = Math.max(settings.idleStreamMs, 1_000 * stream.qos.ttlSeconds);
-      if (clock.nowMs() - stream.lastUsedAtMs < patienceMs || stream.delivering.size > 0) continue;
-      if (stream.local === 'open') this.#closeLocally(stream);
-      else this.#retire(stream);
-    }
-    this.#cancelSweep =
-      this.#streams.size === 0 ? undefined : clock.setTimer(settings.idleStreamMs, () => this.#sweep());
-  }
-
-  /** Unused keys are held until the other side closes too, or the TTL ends. */
-  #endAfterTtl(stream: KeyStream): void {
-    stream.cancelEnd?.();
-    stream.cancelEnd = this.#options.clock.setTimer(1_000 * stream.qos.ttlSeconds, () => this.#retire(stream));
-  }
-
-  #retire(stream: KeyStream): void {
-    this.#remove(stream);
-    this.#retired.add(stream.ksid);
-    for (const oldest of this.#retired) {
-      if (this.#retired.size <= MAX_RETIRED_KSIDS) break;
-      this.#retired.delete(oldest);
-    }
-  }
-
-  #remove(stream: KeyStream): void {
-    if (this.#streams.get(stream.ksid) === stream) this.#streams.delete(stream.ksid);
-    stream.cancelEnd?.();
-    stream.local = 'closed';
-    stream.wipe();
-    stream.notify();
-    if (this.#streams.size > 0) return;
-    this.#cancelSweep?.();
-    this.#cancelSweep = undefined;
-  }
-
-  // --- key for indices
-
-  #assign(stream: KeyStream, peer: KmePeer, index: number): Promise<ChunkOutcome> {
-    if (stream.ownerKmeId === this.#options.kmeId) return this.#assignAsOwner(stream, peer, index);
-    return this.#within(peer.port.requestChunk(stream.ksid, index)).then((outcome) => outcome ?? 'refused');
-  }
-
-  #assignAsOwner(stream: KeyStream, peer: KmePeer, index: number): Promise<ChunkOutcome> {
-    const underway = stream.assigning.get(index);
-    if (underway !== undefined) return underway;
-    if (stream.waiting(index) !== undefined) return Promise.resolve('assigned');
-    if (!stream.isFree(index)) return Promise.resolve('refused');
-    const assignment = this.#reserveChunk(stream, peer, index).finally(() => stream.assigning.delete(index));
-    stream.assigning.set(index, assignment);
-    return assignment;
-  }
-
-  async #reserveChunk(stream: KeyStream, peer: KmePeer, index: number): Promise<ChunkOutcome> {
-    const purpose: Purpose004 = { api: 'etsi004', ksid: stream.ksid, index };
-    const reservation = await peer.supply.reserve(purpose, stream.qos.keyChunkSizeBytes);
-    if (reservation.outcome !== 'reserved') {
-      return reservation.outcome === 'insufficient' ? 'insufficient' : 'refused';
-    }
-    if (this.#streams.get(stream.ksid) !== stream || stream.local !== 'open') {
-      reservation.shared.key.wipe();
-      return 'refused';
-    }
-    this.#keep(stream, index, reservation.shared);
-    return 'assigned';
-  }
-
-  #keep(stream: KeyStream, index: number, shared: SharedKey): void {
-    const cancelExpiry = this.#options.clock.setTimer(1_000 * stream.qos.ttlSeconds, () =>
-      stream.spend(index)?.key.wipe(),
-    );
-    stream.keep(index, shared, cancelExpiry);
-  }
-
-  /** The other key manager's answer; `undefined` if it can't be reached or takes too long. */
-  #within<T>(reply: Promise<T>): Promise<T | undefined> {
-    return settledOrAfter(this.#options.clock, PEER_TIMEOUT_MS, reply);
   }
 }
 

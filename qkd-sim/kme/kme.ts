@@ -14,7 +14,7 @@ import type { KmeEventListener } from './kme-event.ts';
 import { type KmePeer, PeerDirectory } from './peer-directory.ts';
 import { DEFAULT_QOS_LIMITS, type QosLimits } from './qos.ts';
 import type { KmeQuirks } from './quirks.ts';
-import { Etsi004QuirkLayer } from './quirks-004.ts';
+import { etsi004QuirkLayer } from './quirks-004.ts';
 import type { SaeIdentityField } from './sae-identity.ts';
 import { answerSkip } from './skip-api.ts';
 import type { StreamPort } from './stream-port.ts';
@@ -61,7 +61,12 @@ export interface KmeOptions {
   /** For IDs, not for key; default the operating system's generator. */
   readonly randomBytes?: (length: number) => Uint8Array;
   readonly onEvent?: KmeEventListener;
+  /** Stands between the 004 server and the streams; see `etsi004Faults`. */
+  readonly etsi004Layer?: Etsi004Layer;
 }
+
+/** Changes how the 004 calls of one application are answered. */
+export type Etsi004Layer = (saeId: string, handle: Etsi004Handler) => Etsi004Handler;
 
 /** One node's key manager: hands the key that it shares with its peers to the node's applications. */
 export class Kme {
@@ -71,7 +76,7 @@ export class Kme {
   readonly #directory: PeerDirectory;
   readonly #streams: KeyStreams;
   readonly #keys: IdentifiedKeys;
-  readonly #quirks004: Etsi004QuirkLayer | undefined;
+  readonly #etsi004Layers: readonly Etsi004Layer[];
   readonly #etsi004: TlsListener;
   readonly #https: HttpsListener;
 
@@ -104,11 +109,10 @@ export class Kme {
       deliveryDelayMs: settings.quirks?.etsi014?.deliveryDelayMs ?? 0,
       dropsUnfetched: settings.quirks?.etsi014?.dropsUnfetched ?? false,
     });
-    const { quirks = {} } = settings;
-    this.#quirks004 =
-      quirks.etsi004 === undefined
-        ? undefined
-        : new Etsi004QuirkLayer(quirks.etsi004, () => Math.round(performance.timeOrigin + performance.now()));
+    this.#etsi004Layers = [
+      ...(settings.quirks?.etsi004 === undefined ? [] : [etsi004QuirkLayer(settings.quirks.etsi004, epochMs)]),
+      ...(options.etsi004Layer === undefined ? [] : [options.etsi004Layer]),
+    ];
     const listener = {
       tls,
       handshakeTimeoutMs: settings.handshakeTimeoutMs ?? 10_000,
@@ -156,7 +160,7 @@ export class Kme {
       }
       return response;
     };
-    return this.#quirks004 === undefined ? handle : this.#quirks004.wrap(saeId, handle);
+    return this.#etsi004Layers.reduce((inner, layer) => layer(saeId, inner), handle);
   }
 
   /** This key manager as the one with ID `fromKmeId` reaches it. */
@@ -237,6 +241,10 @@ export class Kme {
   #rejected(remote: string, reason: string): void {
     this.#options.onEvent?.({ type: 'client-rejected', kmeId: this.kmeId, remote, reason });
   }
+}
+
+function epochMs(): number {
+  return Math.round(performance.timeOrigin + performance.now());
 }
 
 function systemRandomBytes(length: number): Uint8Array {

@@ -11,8 +11,13 @@ import { concatBytes, fromUtf8, hexOf, utf8 } from '../../tls-ext/bytes/index.ts
 import type { Etsi004Handler } from './etsi004-connection.ts';
 import type { Etsi004Quirks } from './quirks.ts';
 
-/** State of the quirks of one key manager, over all its connections. */
-export class Etsi004QuirkLayer {
+/** The quirks of one key manager, with a state over all its connections. `epochMs`: milliseconds since 1970. */
+export function etsi004QuirkLayer(quirks: Etsi004Quirks, epochMs: () => number) {
+  const layer = new QuirkLayer(quirks, epochMs);
+  return (saeId: string, handle: Etsi004Handler): Etsi004Handler => layer.wrap(saeId, handle);
+}
+
+class QuirkLayer {
   readonly #quirks: Etsi004Quirks;
   readonly #epochMs: () => number;
   readonly #opened = new Map<string, Etsi004OpenConnectResponse>();

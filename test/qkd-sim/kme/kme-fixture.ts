@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect, type TLSSocket } from 'node:tls';
 import { type Credential, createCa, issueLeaf } from '../../../certs/index.ts';
-import { Kme, type KmeEvent, type KmePeer, type KmeSettings } from '../../../qkd-sim/index.ts';
+import { type Etsi004Layer, Kme, type KmeEvent, type KmePeer, type KmeSettings } from '../../../qkd-sim/index.ts';
 import { type Clock, systemClock } from '../../../qkd-sim/kernel/clock.ts';
 import type { KeyPurpose } from '../../../qkd-sim/kme/index.ts';
 import { createLinkStores, type KeySupply, type LinkStores } from '../../../qkd-sim/stores/index.ts';
@@ -71,6 +71,7 @@ export interface KmePairOptions {
   readonly settings?: KmeSettings;
   /** Without servers a virtual clock can drive everything. */
   readonly listen?: boolean;
+  readonly etsi004Layer?: Etsi004Layer;
   /** Stands between a key manager and its peer. */
   readonly wrapPeer?: (peer: KmePeer, ownKmeId: string) => KmePeer;
 }
@@ -87,6 +88,7 @@ export async function kmePair(options: KmePairOptions = {}): Promise<KmePair> {
       tls: { cert: credential.certPem, key: credential.keyPem, ca: ca.certPem },
       clock,
       settings,
+      ...(options.etsi004Layer === undefined ? {} : { etsi004Layer: options.etsi004Layer }),
       onEvent: (event) => events.push(event),
     });
   const a = make('kme-a', ['siteA', 'siteA2'], kmeA);
