@@ -5,6 +5,7 @@ import { CheckTally, SiftedKey } from '../post-processing/sifted-key.ts';
 import { toeplitzHash } from '../post-processing/toeplitz.ts';
 import { type Amplification, type BlockParameters, keyBound } from './block-parameters.ts';
 import type { Conversation, EndAuthentication } from './end-authentication.ts';
+import { BlockAbortReason } from './link-types.ts';
 
 export class BlockEnd {
   protected readonly parameters: BlockParameters;
@@ -70,4 +71,15 @@ export class BlockEnd {
     this.#pads?.own.fill(0);
     this.#pads?.peer.fill(0);
   }
+}
+
+/**
+ * Tags both ways; a reason if either end refuses. An abort before this point costs nothing: who forges one
+ * only denies service, which he can do with scissors.
+ */
+export function exchangeTags(alice: BlockEnd, bob: BlockEnd): BlockAbortReason | undefined {
+  const aliceTag = alice.sendTag();
+  const bobTag = bob.sendTag();
+  if (aliceTag === undefined || bobTag === undefined) return BlockAbortReason.authReserve;
+  return bob.receiveTag(aliceTag) && alice.receiveTag(bobTag) ? undefined : BlockAbortReason.authentication;
 }

@@ -5,6 +5,7 @@ import { binaryEntropy } from '../physics/binary-entropy.ts';
 import { type LinkPreset, presets } from '../physics/presets.ts';
 import { HASH_KEY_BYTES } from '../post-processing/authentication.ts';
 import { AliceBlock } from './alice-block.ts';
+import { exchangeTags } from './block-end.ts';
 import { type BlockParameters, bestPossibleLength } from './block-parameters.ts';
 import { BobBlock } from './bob-block.ts';
 import { BLOCK_AUTH_BITS, EndAuthentication } from './end-authentication.ts';
@@ -135,7 +136,7 @@ export class QkdLink {
 
     const amplification = alice.startAmplification();
     bob.receiveAmplification(amplification);
-    const failure = timer.time('authenticationMs', () => authenticate(alice, bob));
+    const failure = timer.time('authenticationMs', () => exchangeTags(alice, bob));
     const spent = failure === BlockAbortReason.authReserve ? 0 : BLOCK_AUTH_BITS;
     if (failure !== undefined) return result({ aborted: failure, verified: true, authBitsSpent: spent });
 
@@ -249,17 +250,6 @@ function correct(alice: AliceBlock, bob: BobBlock, worthwhile: (leakBits: number
     if (!worthwhile(bob.leakBits)) return false;
   }
   return true;
-}
-
-/**
- * Tags both ways. An abort before this point costs nothing: who forges one
- * only denies service, which he can do with scissors.
- */
-function authenticate(alice: AliceBlock, bob: BobBlock): BlockAbortReason | undefined {
-  const aliceTag = alice.sendTag();
-  const bobTag = bob.sendTag();
-  if (aliceTag === undefined || bobTag === undefined) return BlockAbortReason.authReserve;
-  return bob.receiveTag(aliceTag) && alice.receiveTag(bobTag) ? undefined : BlockAbortReason.authentication;
 }
 
 class StageTimer {

@@ -153,8 +153,6 @@ function loadWindow(target: Float64Array, seed: PackedBits, centre: number, piec
     target[t] = inside(centre + t);
     target[t + pieceBits] = inside(centre + t - pieceBits);
   }
-  // Offset −pieceBits is met by no row and column.
-  target[pieceBits] = 0;
 }
 
 function storeParities(output: PackedBits, values: Float64Array, from: number, count: number): void {

@@ -1,10 +1,12 @@
 import { expect } from 'chai';
 import { seededSource } from '../../../qkd-sim/kernel/random.ts';
 import { AliceBlock } from '../../../qkd-sim/link/alice-block.ts';
+import { exchangeTags } from '../../../qkd-sim/link/block-end.ts';
 import type { Sifting } from '../../../qkd-sim/link/block-parameters.ts';
 import { BobBlock } from '../../../qkd-sim/link/bob-block.ts';
 import { EndAuthentication } from '../../../qkd-sim/link/end-authentication.ts';
 import { type BlockResult, type LinkConfig, QkdLink } from '../../../qkd-sim/link/link.ts';
+import { ClickBits } from '../../../qkd-sim/link/transmission.ts';
 import { binaryEntropy } from '../../../qkd-sim/physics/binary-entropy.ts';
 import { presets } from '../../../qkd-sim/physics/presets.ts';
 import { hexOf } from '../../../tls-ext/bytes/index.ts';
@@ -142,49 +144,72 @@ describe('QkdLink', () => {
 
 describe('the conversation of a block', () => {
   const preShared = new Uint8Array(seededSource('pre-shared')('').words(100).buffer);
+  /** What Alice prepared in 500 gates that clicked; all of Bob's bases agree. */
+  const aliceNotes = Uint8Array.from({ length: 500 }, (_, i) => i % 8);
 
-  /** A minute's sifting with `tamper` between the two; returns whether each end accepts the other's tag. */
-  function converse(tamper: (sifting: Sifting) => Sifting, bobSecret = preShared): [alice: boolean, bob: boolean] {
-    const parameters = { blockSizeBits: 1000, source: presets.metro.source, security: presets.metro };
+  /** Two ends that have sifted, with `tamper` on Alice's message and `disturb` on Bob's bits. */
+  function sift({
+    tamper = (sifting: Sifting) => sifting,
+    disturb = (note: number) => note,
+    bobSecret = preShared,
+  } = {}): { alice: AliceBlock; bob: BobBlock } {
+    const parameters = { blockSizeBits: 250, source: presets.metro.source, security: presets.metro };
     const alice = new AliceBlock(
       parameters,
       new EndAuthentication('alice', preShared),
       seededSource('conversation')('alice'),
     );
     const bob = new BobBlock(parameters, new EndAuthentication('bob', bobSecret));
-    const notes = Uint8Array.from({ length: 500 }, (_, i) => i % 8);
-    const detections = bob.announce(
-      notes.map((note) => note & 3),
-      new Uint32Array(500).fill(90),
-    );
-    const own = alice.sift(notes, detections);
-    alice.receiveCheckBits(
-      bob.sift(
-        notes.map((note) => note & 3),
-        tamper(own),
-      ),
-      { check: detections.check, own },
-    );
-    const [aliceTag, bobTag] = [alice.sendTag()!, bob.sendTag()!];
-    return [alice.receiveTag(bobTag), bob.receiveTag(aliceTag)];
+    const bobNotes = aliceNotes.map((note) => disturb(note & (ClickBits.value | ClickBits.check)));
+    const detections = bob.announce(bobNotes, new Uint32Array(500).fill(90));
+    const own = alice.sift(aliceNotes, detections);
+    const checkBits = bob.sift(bobNotes, tamper(own));
+    alice.receiveCheckBits(checkBits, { check: detections.check, own });
+    return { alice, bob };
   }
 
   it('is accepted when both heard what the other said', () => {
-    expect(converse((sifting) => sifting)).to.deep.equal([true, true]);
+    const { alice, bob } = sift();
+    expect(exchangeTags(alice, bob)).to.equal(undefined);
   });
 
-  it('is refused by whoever heard something else', () => {
+  it('is refused when one heard something else', () => {
     const flipped = (sifting: Sifting): Sifting => {
       const decoy = sifting.decoy.slice(0, sifting.decoy.length);
       decoy.flip(7);
       return { ...sifting, decoy };
     };
-    expect(converse(flipped)).to.deep.equal([true, false]);
+    const { alice, bob } = sift({ tamper: flipped });
+    const [aliceTag, bobTag] = [alice.sendTag()!, bob.sendTag()!];
+    expect([alice.receiveTag(bobTag), bob.receiveTag(aliceTag)]).to.deep.equal([true, false]);
+    const again = sift({ tamper: flipped });
+    expect(exchangeTags(again.alice, again.bob)).to.equal('authentication');
   });
 
   it('is refused when the pre-shared secrets differ', () => {
     const other = preShared.slice();
     other[40]! ^= 1;
-    expect(converse((sifting) => sifting, other)).to.deep.equal([true, false]);
+    const { alice, bob } = sift({ bobSecret: other });
+    expect(exchangeTags(alice, bob)).to.equal('authentication');
+  });
+
+  it('can not be authenticated without key for it', () => {
+    const { alice, bob } = sift({ bobSecret: preShared.slice(0, 32 + 31) });
+    expect(exchangeTags(alice, bob)).to.equal('auth-reserve');
+  });
+
+  it('ends at verification when the keys differ, in a single bit too', () => {
+    const verify = ({ alice, bob }: { alice: AliceBlock; bob: BobBlock }) => {
+      bob.receiveCorrectionStart(alice.startCorrection());
+      return bob.verify(alice.verify());
+    };
+    expect(verify(sift())).to.deep.equal({ errors: [0, 0] });
+    let first = true;
+    const disturb = (note: number) => {
+      if (!first) return note;
+      first = false;
+      return note ^ ClickBits.value;
+    };
+    expect(verify(sift({ disturb }))).to.equal(undefined);
   });
 });
