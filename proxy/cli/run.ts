@@ -8,7 +8,7 @@ const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
 
 /**
  * Starts the services and resolves when a signal has ended them: the first one
- * drains, a second one kills. What happens is said in the log, on stderr.
+ * drains, a second one kills. So does the end of a parent that holds an IPC channel. What happens is said in the log, on stderr.
  *
  * @throws ConfigError or CertError for unusable files; ProxyError for an address that can't be listened on.
  */
@@ -42,7 +42,8 @@ async function loadKmeTls({ kme, name }: ServiceConfig, log: EventLog): Promise<
 
 function drainOnSignal(proxy: RunningProxy, drainTimeoutMs: number, log: EventLog): Promise<void> {
   return new Promise((resolve, reject) => {
-    const first = (signal: NodeJS.Signals) => {
+    const first = (signal: NodeJS.Signals | 'disconnect') => {
+      process.off('disconnect', onDisconnect);
       for (const name of STOP_SIGNALS) process.off(name, first);
       for (const name of STOP_SIGNALS) process.on(name, second);
       const connections = proxy.tunnels.reduce((sum, tunnel) => sum + tunnel.connectionCount, 0);
@@ -56,6 +57,8 @@ function drainOnSignal(proxy: RunningProxy, drainTimeoutMs: number, log: EventLo
         })
         .catch(reject);
     };
+    // Started by a Node process with an IPC channel: when that one is gone, however it ended, so are we.
+    const onDisconnect = () => first('disconnect');
     const second = (signal: NodeJS.Signals) => {
       log.flush();
       // With the default action back in place the same signal ends the process at once.
@@ -63,5 +66,7 @@ function drainOnSignal(proxy: RunningProxy, drainTimeoutMs: number, log: EventLo
       process.kill(process.pid, signal);
     };
     for (const name of STOP_SIGNALS) process.on(name, first);
+    process.once('disconnect', onDisconnect);
+    process.channel?.unref();
   });
 }

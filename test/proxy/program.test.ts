@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { startKmes, type TestKmes } from './kmes.ts';
 import { Program, SiteFolder } from './program.ts';
+import { MIB, randomStream, receive, send } from './random-stream.ts';
 import { collect, TestApplication } from './sites.ts';
 
 const run = promisify(execFile);
@@ -74,6 +75,26 @@ describe('the program, as two processes', function () {
     expect(await client.next('stopped')).to.include({ connectionsCut: 0 });
     expect(await client.exited).to.deep.equal({ code: 0, signal: null });
     expect(await server.exited).to.deep.equal({ code: 0, signal: null });
+    await application.close();
+  });
+
+  it('256 MiB in each direction at once arrive unchanged (1 GiB in gigabyte.long.ts)', async () => {
+    const size = 256 * MIB;
+    const [up, down] = [randomStream(size), randomStream(size)];
+    let receivedUp: Promise<void> | undefined;
+    const application = await new TestApplication((socket) => {
+      receivedUp = receive(socket, up);
+      void send(socket, down);
+    }).listen();
+    const { client, entrance } = await startPair(`127.0.0.1:${application.address.port}`);
+    await client.next('keys-ready');
+    const socket = connect({ ...entrance, allowHalfOpen: true });
+    const sent = send(socket, up);
+    await receive(socket, down);
+    await sent;
+    await receivedUp;
+    const line = await client.next('connection');
+    expect(line).to.include({ mode: 'qkd-and-pqc', bytesToPeer: size, bytesFromPeer: size });
     await application.close();
   });
 
