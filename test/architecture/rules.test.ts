@@ -49,7 +49,7 @@ describe('architecture: rules', () => {
   it('no test is skipped or alone by accident', () => {
     const tests = all.filter(({ path }) => path.startsWith('test/'));
     expect(
-      linesWith(tests, /\b(?:describe|it)\.only\b|\bx(?:it|describe)\(|(?<!: )\b(?:describe|it)\.skip\b/),
+      linesWith(tests, /\b(?:describe|it)\.only\b|\bx(?:it|describe)\(|^\s*(?:describe|it)\.skip\(/),
     ).to.deep.equal([]);
   });
 
