@@ -3,18 +3,11 @@
  * RFC 8446, 4.2.8.2 and 7.4.2): X25519 (RFC 7748), P-256 and P-384 in the
  * uncompressed form only.
  */
-import {
-  createECDH,
-  createPrivateKey,
-  createPublicKey,
-  diffieHellman,
-  type ECDH,
-  generateKeyPairSync,
-  type KeyObject,
-} from 'node:crypto';
+import { createECDH, createPrivateKey, createPublicKey, diffieHellman, type ECDH, type KeyObject } from 'node:crypto';
 import { concatBytes, fromHex, SecretBytes } from '../bytes/index.ts';
 import { TlsMisuseError } from '../tls-error.ts';
 import type { ClientKeyShare, KeyAgreement } from './groups.ts';
+import { generateNativeKeyPair, importNativePublicKey, type NativeKeyPair } from './native-key-pair.ts';
 import { plainBytes } from './plain-bytes.ts';
 import { expectShareLength, illegalShare } from './share-errors.ts';
 
@@ -62,15 +55,15 @@ function ecdhe(shareBytes: number, secretBytes: number, generate: () => KeyPair)
 
 const X25519_BYTES = 32;
 const x25519Pkcs8Prefix = fromHex('302e020100300506032b656e04220420');
+const x25519SpkiPrefix = fromHex('302a300506032b656e032100');
 
 /** X25519. With `random`, private keys are drawn from it (test vectors). */
 export function x25519(random?: RandomSource): KeyAgreement {
   return ecdhe(X25519_BYTES, X25519_BYTES, () => {
     const { publicKey, privateKey } =
-      random === undefined ? generateKeyPairSync('x25519') : x25519PairOf(random(X25519_BYTES));
+      random === undefined ? generateNativeKeyPair('x25519', x25519SpkiPrefix) : x25519PairOf(random(X25519_BYTES));
     return {
-      // Over JWK, because Node 20 takes three times as long for DER.
-      share: fromBase64Url(publicKey.export({ format: 'jwk' }).x as string),
+      share: publicKey,
       derive(peerShare) {
         expectShareLength('x25519', peerShare, X25519_BYTES);
         return new SecretBytes(x25519SharedSecret(privateKey, peerShare));
@@ -79,19 +72,17 @@ export function x25519(random?: RandomSource): KeyAgreement {
   });
 }
 
-function x25519PairOf(privateBytes: Uint8Array): { publicKey: KeyObject; privateKey: KeyObject } {
+function x25519PairOf(privateBytes: Uint8Array): NativeKeyPair {
   const der = concatBytes(x25519Pkcs8Prefix, privateBytes);
   const privateKey = createPrivateKey({ key: der as Buffer, format: 'der', type: 'pkcs8' });
   der.fill(0);
-  return { privateKey, publicKey: createPublicKey(privateKey) };
+  const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' });
+  return { privateKey, publicKey: plainBytes(spki).slice(x25519SpkiPrefix.length) };
 }
 
 /** X25519(private, peer); OpenSSL refuses an all-zero result as RFC 7748, 6.1 lets it, and we look again. */
 function x25519SharedSecret(privateKey: KeyObject, peerShare: Uint8Array): Uint8Array {
-  const publicKey = createPublicKey({
-    key: { kty: 'OKP', crv: 'X25519', x: base64Url(peerShare) },
-    format: 'jwk',
-  });
+  const publicKey = importNativePublicKey('x25519', x25519SpkiPrefix, peerShare);
   let secret: Uint8Array;
   try {
     secret = plainBytes(diffieHellman({ privateKey, publicKey }));
@@ -135,12 +126,4 @@ function primeCurve(name: string, nodeName: string, fieldBytes: number, random?:
       },
     };
   });
-}
-
-function base64Url(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64url');
-}
-
-function fromBase64Url(text: string): Uint8Array {
-  return Uint8Array.from(Buffer.from(text, 'base64url'));
 }

@@ -5,8 +5,9 @@
  */
 import * as nodeCrypto from 'node:crypto';
 import { ml_kem768, ml_kem1024 } from '@noble/post-quantum/ml-kem.js';
-import { concatBytes, fromHex, SecretBytes } from '../bytes/index.ts';
+import { fromHex, SecretBytes } from '../bytes/index.ts';
 import type { RandomSource } from './ecdhe.ts';
+import { generateNativeKeyPair, importNativePublicKey } from './native-key-pair.ts';
 import { plainBytes } from './plain-bytes.ts';
 
 export type MlKemParameterSet = 'ml-kem-768' | 'ml-kem-1024';
@@ -46,41 +47,21 @@ export const hasNativeMlKem: boolean = probe(() => {
   return typeof nodeCrypto.encapsulate === 'function' && typeof nodeCrypto.decapsulate === 'function';
 });
 
-/** Whether keys go in and out without DER, which is faster (later than ML-KEM itself in Node 24's line). */
-const hasRawKeys: boolean =
-  hasNativeMlKem &&
-  probe(() => {
-    const raw = nodeCrypto.generateKeyPairSync('ml-kem-768').publicKey.export({ format: 'raw-public' });
-    nodeCrypto.createPublicKey({ key: raw, format: 'raw-public', asymmetricKeyType: 'ml-kem-768' });
-    return true;
-  });
-
 /** ML-KEM by node:crypto. Only where `hasNativeMlKem`. */
 export function nativeMlKem(parameters: MlKemParameterSet): MlKem {
+  const prefix = spkiPrefix[parameters];
   return {
     parameters,
     generateKeyPair() {
-      const { publicKey, privateKey } = generateNativePair(parameters);
+      const { publicKey, privateKey } = generateNativeKeyPair(parameters, prefix);
       return {
-        encapsulationKey: hasRawKeys
-          ? plainBytes(publicKey.export({ format: 'raw-public' }))
-          : plainBytes(publicKey.export({ format: 'der', type: 'spki' })).slice(spkiPrefix[parameters].length),
+        encapsulationKey: publicKey,
         decapsulate: (ciphertext) => new SecretBytes(plainBytes(nodeCrypto.decapsulate(privateKey, ciphertext))),
         wipe: () => {},
       };
     },
     encapsulate(encapsulationKey) {
-      const publicKey = hasRawKeys
-        ? nodeCrypto.createPublicKey({
-            key: encapsulationKey as Buffer,
-            format: 'raw-public',
-            asymmetricKeyType: parameters,
-          })
-        : nodeCrypto.createPublicKey({
-            key: concatBytes(spkiPrefix[parameters], encapsulationKey) as Buffer,
-            format: 'der',
-            type: 'spki',
-          });
+      const publicKey = importNativePublicKey(parameters, prefix, encapsulationKey);
       const { ciphertext, sharedKey } = nodeCrypto.encapsulate(publicKey);
       return { ciphertext: plainBytes(ciphertext), sharedSecret: new SecretBytes(plainBytes(sharedKey)) };
     },
@@ -120,16 +101,6 @@ export function defaultMlKem(parameters: MlKemParameterSet): MlKem {
 /** ML-KEM with given coins, for test vectors. */
 export function deterministicMlKem(parameters: MlKemParameterSet, random: RandomSource): MlKem {
   return nobleMlKem(parameters, random);
-}
-
-function generateNativePair(parameters: MlKemParameterSet): nodeCrypto.KeyPairKeyObjectResult {
-  // A switch, because node's types have one overload for each name.
-  switch (parameters) {
-    case 'ml-kem-768':
-      return nodeCrypto.generateKeyPairSync('ml-kem-768');
-    case 'ml-kem-1024':
-      return nodeCrypto.generateKeyPairSync('ml-kem-1024');
-  }
 }
 
 function probe(feature: () => boolean): boolean {

@@ -61,7 +61,8 @@ export function verifySignature(scheme: number, spki: Uint8Array, content: Uint8
     return mlDsaVerify(algorithm.parameters, parseSpki(spki).key, content, signature);
   }
   const publicKey = publicKeyOf(spki);
-  if (algorithm.type === 'rsa-pss') expectRsaSize(publicKey);
+  // RFC 8017, 8.1.2: exactly as long as the modulus. OpenSSL also takes one whose leading zero was cut off.
+  if (algorithm.type === 'rsa-pss' && signature.length !== Math.ceil(rsaModulusBits(publicKey) / 8)) return false;
   try {
     return nodeVerify(digestOf(algorithm), content, keyInput(algorithm, publicKey), signature);
   } catch {
@@ -144,11 +145,13 @@ function publicKeyOf(spki: Uint8Array): KeyObject {
   }
 }
 
-function expectRsaSize(publicKey: KeyObject): void {
+/** Throws if the modulus is of a size that we don't take. */
+function rsaModulusBits(publicKey: KeyObject): number {
   const bits = publicKey.asymmetricKeyDetails?.modulusLength ?? 0;
   if (bits < RSA_MIN_MODULUS_BITS || bits > RSA_MAX_MODULUS_BITS) {
     throw unsupportedKey(`RSA key of ${bits} bits, ${RSA_MIN_MODULUS_BITS} to ${RSA_MAX_MODULUS_BITS} allowed`);
   }
+  return bits;
 }
 
 function schemeError(message: string): TlsError {

@@ -139,6 +139,20 @@ describe('signatures', () => {
     expect(verifySignature(SignatureScheme.rsaPssRsaeSha256, spkiOf(pair), content, pkcs1)).to.equal(false);
   });
 
+  it('an RSA signature without its leading zero is refused (RFC 8017, 8.1.2)', () => {
+    const pair = pairs.RSA as Pair;
+    const key = signingKeyOf(pair.privateKey);
+    const sign = () => key.sign(SignatureScheme.rsaPssRsaeSha256, content);
+    // One in 256 begins with a zero.
+    let signature = sign();
+    for (let attempt = 0; attempt < 5000 && signature[0] !== 0; attempt++) signature = sign();
+    expect(signature[0]).to.equal(0);
+    expect(verifySignature(SignatureScheme.rsaPssRsaeSha256, spkiOf(pair), content, signature)).to.equal(true);
+    expect(verifySignature(SignatureScheme.rsaPssRsaeSha256, spkiOf(pair), content, signature.subarray(1))).to.equal(
+      false,
+    );
+  });
+
   it('an RSA key under 2048 bits is refused, whatever it signs', () => {
     const small = generateKeyPairSync('rsa', { modulusLength: 1024 });
     const signature = signingKeyOf(small.privateKey).sign(SignatureScheme.rsaPssRsaeSha256, content);
