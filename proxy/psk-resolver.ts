@@ -13,6 +13,7 @@ import {
   StateReason,
   StreamFailure,
 } from '../tls-ext/index.ts';
+import { errorText, ProxyErrorCode } from './errors.ts';
 import { AnswererKeys } from './key-service/answerer-keys.ts';
 import { AnswererLink } from './key-service/answerer-link.ts';
 import { DrawerKeys } from './key-service/drawer-keys.ts';
@@ -28,7 +29,6 @@ export interface KeyServiceSettings {
   readonly kme: KmeSettings;
   /** Names this process to its peers: 16 random bytes. */
   readonly instance: Uint8Array;
-  readonly services: readonly ServiceRequirement[];
   readonly log: EventLog;
   /** Longest life of a key that nobody used. */
   readonly keyTtlMs: number;
@@ -36,6 +36,8 @@ export interface KeyServiceSettings {
 }
 
 export interface DrawerSettings extends KeyServiceSettings {
+  /** The client services of the channel. */
+  readonly services: readonly ServiceRequirement[];
   /** Whether keys that a simulator made may be used on this path. */
   readonly simulatedAllowed: boolean;
   /** Keys kept agreed ahead of need. */
@@ -67,6 +69,7 @@ export function createDrawerKeys(settings: DrawerSettings): DrawerKeys {
         stateReason: (reason) => STATE_REASONS[reason],
         keyTtlMs,
         onMismatch: (report) => logMismatch(settings, peerSae, report),
+        onBug: (error) => logBug(settings, error),
         onQuarantine: (quarantined, ownKme) => {
           const event = { event: 'kme', kme: ownKme, sae: ownSae } as const;
           if (quarantined) log.warn({ ...event, state: 'quarantined' });
@@ -78,7 +81,7 @@ export function createDrawerKeys(settings: DrawerSettings): DrawerKeys {
 
 /** Keys for the server services of one SAE. */
 export function createAnswererKeys(settings: KeyServiceSettings): AnswererKeys {
-  const { ownSae, kme, instance, services, clock = systemClock } = settings;
+  const { ownSae, kme, instance, clock = systemClock } = settings;
   const source = createKeySource(kme, ownSae);
   return new AnswererKeys({
     ...settings,
@@ -89,10 +92,10 @@ export function createAnswererKeys(settings: KeyServiceSettings): AnswererKeys {
       new AnswererLink({
         machine: new KeyChannelAnswerer({ ownSae, peerSae, instance, quota: QUOTA, kmeName: source.kme }),
         nowMs: () => clock.now(),
-        services,
         streamFailure: (code, unreachable) =>
           STREAM_FAILURES[code] ?? (unreachable ? StreamFailure.kmeUnreachable : StreamFailure.other),
         onMismatch: (report) => logMismatch(settings, peerSae, report),
+        onBug: (error) => logBug(settings, error),
         onKeys,
       }),
   });
@@ -113,6 +116,10 @@ const STREAM_FAILURES: Readonly<Record<string, StreamFailure>> = {
   [KdiErrorCode.ksidInUse]: StreamFailure.ksidInUse,
   [KdiErrorCode.qosNotMet]: StreamFailure.qosNotMet,
 };
+
+function logBug({ log }: KeyServiceSettings, error: unknown): void {
+  log.error({ event: 'internal-error', code: ProxyErrorCode.internal, error: errorText(error) });
+}
 
 function logMismatch({ ownSae, log }: KeyServiceSettings, peer: string, report: MismatchReport): void {
   const { ownKme, peerKme, reference } = report;

@@ -89,7 +89,7 @@ class ServiceSet implements RunningProxy {
     const tunnel =
       service.config.mode === 'client'
         ? await startClientTunnel({ ...ports, settings, keys: this.#clientKeys(service, settings, ports, all) })
-        : await this.#startServer(service, settings, ports, all);
+        : await this.#startServer(service, settings, ports);
     this.tunnels.push(tunnel);
   }
 
@@ -155,14 +155,9 @@ class ServiceSet implements RunningProxy {
     return keys;
   }
 
-  #startServer(
-    service: LoadedService,
-    settings: TunnelSettings,
-    ports: TunnelPorts,
-    all: readonly LoadedService[],
-  ): Promise<Tunnel> {
+  #startServer(service: LoadedService, settings: TunnelSettings, ports: TunnelPorts): Promise<Tunnel> {
     const { unsafeAllowSimulated, peerSae } = service.config;
-    const answerer = this.#answerer(service, all);
+    const answerer = this.#answerer(service);
     const rules = {
       peerSae,
       simulatedAllowed: (remoteAddress: string) => unsafeAllowSimulated || isLoopbackText(remoteAddress),
@@ -178,7 +173,7 @@ class ServiceSet implements RunningProxy {
     });
   }
 
-  #answerer({ config, kmeTls }: LoadedService, all: readonly LoadedService[]): AnswererKeys | undefined {
+  #answerer({ config, kmeTls }: LoadedService): AnswererKeys | undefined {
     const { sae } = config;
     const kme = kmeSettings(config, kmeTls);
     if (kme === undefined) return undefined;
@@ -189,7 +184,6 @@ class ServiceSet implements RunningProxy {
         ownSae: sae,
         kme,
         instance: this.#instance,
-        services: all.filter((one) => one.config.mode === 'server' && one.config.sae === sae).map(requirementOf),
         log: this.#log,
         keyTtlMs: config.keyTtlMs,
       });

@@ -67,6 +67,8 @@ function drainOnSignal(proxy: RunningProxy, drainTimeoutMs: number, log: EventLo
     };
     for (const name of STOP_SIGNALS) process.on(name, first);
     process.once('disconnect', onDisconnect);
+    // `false`, unlike `undefined`: there was a channel, and it ended while we were starting.
+    if (process.connected === false) onDisconnect();
     process.channel?.unref();
   });
 }

@@ -17,7 +17,7 @@ import type { PskRequired, TlsConnection } from '../data-path/index.ts';
 import { errorText } from '../errors.ts';
 import type { EventLog } from '../log.ts';
 import type { FallbackReason } from '../policy.ts';
-import type { ServerKeyAnswer } from '../tunnel/settings.ts';
+import type { ServerKeyAnswer, ServiceRequirement } from '../tunnel/settings.ts';
 import type { AnswererLink } from './answerer-link.ts';
 import { isUnreachable } from './kme.ts';
 
@@ -60,9 +60,9 @@ export class AnswererKeys {
   }
 
   /** Takes over a key channel's connection from the peer that was authenticated on it. */
-  accept(connection: TlsConnection, peerSae: string): { ended(): void } {
+  accept(connection: TlsConnection, peerSae: string, service: ServiceRequirement): { ended(): void } {
     const peer = this.#peers.get(peerSae) ?? this.#addPeer(peerSae);
-    return peer.link.accept(connection);
+    return peer.link.accept(connection, service);
   }
 
   /** Answers a ClientHello. Touches nothing but memory. */

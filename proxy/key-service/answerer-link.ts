@@ -29,15 +29,17 @@ export interface KeyFetcherPort {
 export interface AnswererLinkOptions {
   readonly machine: AnswererApi;
   readonly nowMs: () => number;
-  readonly services: readonly ServiceRequirement[];
   readonly onMismatch: (report: MismatchReport) => void;
   /** An error code of the key manager's client in the words of the channel. */
   readonly streamFailure: (code: string, unreachable: boolean) => StreamFailure;
+  readonly onBug: (error: unknown) => void;
   /** Keys came in or went. */
   readonly onKeys: () => void;
 }
 
 const TICK_MS = 1_000;
+/** A peer that vanished without a word is found out by the kernel. */
+const KEEP_ALIVE_MS = 15_000;
 
 export class AnswererLink {
   readonly #options: AnswererLinkOptions;
@@ -49,36 +51,43 @@ export class AnswererLink {
 
   constructor(options: AnswererLinkOptions) {
     this.#options = options;
-    this.#queue = new EventQueue((event) => this.#handle(event));
+    this.#queue = new EventQueue(
+      (event) => this.#handle(event),
+      (error) => {
+        options.onBug(error);
+        this.#closeAll();
+      },
+    );
   }
 
   /** The fetcher needs the link's methods to be made, so it comes second. */
   attachFetcher(fetcher: KeyFetcherPort): void {
     this.#fetcher = fetcher;
-    this.#ticker = setInterval(() => this.#queue.push(this.#options.machine.tick(this.#options.nowMs())), TICK_MS);
+    this.#ticker = setInterval(() => this.#queue.run(() => this.#options.machine.tick(this.#options.nowMs())), TICK_MS);
     this.#ticker.unref();
   }
 
   stop(): void {
     clearInterval(this.#ticker);
-    for (const connection of this.#connections.values()) connection.close();
+    this.#closeAll();
   }
 
-  /** Takes over a connection of the peer; returns what must hear of its end. */
-  accept(connection: TlsConnection): { ended(): void } {
+  /** Takes over a connection of the peer to the port of `service`; returns what must hear of its end. */
+  accept(connection: TlsConnection, service: ServiceRequirement): { ended(): void } {
     const id = ++this.#connectionsSoFar;
-    const { machine, nowMs, services } = this.#options;
+    const { machine, nowMs } = this.#options;
     this.#connections.set(id, connection);
+    connection.keepAlive(KEEP_ALIVE_MS);
     connection.setDataHandler({
       plaintext: (bytes, release) => {
-        this.#queue.push(machine.receive(id, bytes, nowMs()));
+        this.#queue.run(() => machine.receive(id, bytes, nowMs()));
         release?.();
       },
       readEnded: () => connection.close(),
       relieved: () => {},
       idle: () => {},
     });
-    this.#queue.push(machine.connected(id, services));
+    this.#queue.run(() => machine.connected(id, [service]));
     return {
       ended: () => {
         this.#connections.delete(id);
@@ -90,19 +99,19 @@ export class AnswererLink {
   /** Tells the peer how key delivery is doing on our side. */
   tellState(state: { readonly kmeName: string; readonly kmeReachable: boolean; readonly poolKeys: number }): void {
     const reasons = state.kmeReachable ? [] : [StateReason.kmeUnreachable];
-    this.#queue.push(this.#options.machine.setState({ ...state, reasons }));
+    this.#queue.run(() => this.#options.machine.setState({ ...state, reasons }));
   }
 
   // What the fetcher says.
 
   streamOpened(ksid: Uint8Array, keyChunkSizeBytes: number): void {
-    this.#queue.push(this.#options.machine.streamOpened(ksid, keyChunkSizeBytes));
+    this.#queue.run(() => this.#options.machine.streamOpened(ksid, keyChunkSizeBytes));
   }
 
   /** It is tried again. `code`: of the key manager's client. */
   streamFailed(ksid: Uint8Array, code: string, unreachable: boolean): void {
     const { machine, streamFailure } = this.#options;
-    this.#queue.push(machine.streamFailed(ksid, streamFailure(code, unreachable), true));
+    this.#queue.run(() => machine.streamFailed(ksid, streamFailure(code, unreachable), true));
   }
 
   /** `secret` is borrowed. False: the check values differ. */
@@ -115,22 +124,26 @@ export class AnswererLink {
       event.secret.wipe();
       accepted = true;
     }
-    this.#queue.push(events);
+    this.#queue.run(() => events);
     return accepted;
   }
 
   keyPending(reference: QkdKeyReference): void {
-    this.#queue.push(this.#options.machine.reportPending(reference));
+    this.#queue.run(() => this.#options.machine.reportPending(reference));
   }
 
   keyNotFound(reference: QkdKeyReference): void {
-    this.#queue.push(this.#options.machine.reportNotFound(reference));
+    this.#queue.run(() => this.#options.machine.reportNotFound(reference));
   }
 
   /** A handshake burnt it. */
   keyBurnt(reference: QkdKeyReference): void {
     this.#options.machine.keyEnded(reference);
     this.#options.onKeys();
+  }
+
+  #closeAll(): void {
+    for (const connection of this.#connections.values()) connection.close();
   }
 
   #handle(event: AnswererEvent): void {

@@ -14,7 +14,7 @@ import {
 } from '../../kdi-client/index.ts';
 import { errorText, ProxyErrorCode } from '../errors.ts';
 import { type EventLog, RepeatLimiter } from '../log.ts';
-import type { FallbackReason } from '../policy.ts';
+import { type FallbackReason, type Requirement, stricterRequirement } from '../policy.ts';
 import type { ClientKeys, KeyOffer } from '../tunnel/settings.ts';
 import type { ChannelEnd } from './channel-dialler.ts';
 import type { DrawerLink } from './drawer-link.ts';
@@ -63,6 +63,11 @@ export class DrawerKeys implements ClientKeys, ChannelEnd {
 
   constructor(options: DrawerKeysOptions) {
     this.#options = options;
+  }
+
+  get peerRequirement(): Requirement | undefined {
+    const requirements = this.#current?.link.peerServices.map(({ require }) => require) ?? [];
+    return requirements.length === 0 ? undefined : requirements.reduce(stricterRequirement);
   }
 
   take(): KeyOffer {
@@ -260,6 +265,7 @@ function problemOf(peer: DrawerOfPeer): { readonly code?: string; readonly error
 
 /** A service without a key manager offers no key, and says that this is its own choice. */
 export const noClientKeys: ClientKeys = {
+  peerRequirement: undefined,
   take: () => ({ reason: 'policy' }),
   takeWithin: async () => ({ reason: 'policy' }),
 };

@@ -11,6 +11,7 @@ import {
   type MismatchReport,
   type QkdKeyReference,
   type SecretBytes,
+  type ServiceRequirement,
   type StateReason,
 } from '../../tls-ext/index.ts';
 import type { ChannelEnd } from './channel-dialler.ts';
@@ -43,6 +44,7 @@ export interface DrawerLinkOptions {
   readonly keyTtlMs: number;
   readonly onMismatch: (report: MismatchReport) => void;
   readonly onQuarantine: (quarantined: boolean, ownKme: string, peerKme: string) => void;
+  readonly onBug: (error: unknown) => void;
   /** A reason of the pool in the words of the channel. */
   readonly stateReason: (reason: string) => StateReason | undefined;
 }
@@ -66,23 +68,35 @@ export class DrawerLink implements ChannelEnd {
   /** Keys for which the channel has no room yet: quota, or one at a time as a probe. */
   #waiting: KeyToAnnounce[] = [];
   #pool: DrawerPoolPort | undefined;
+  #peerServices: readonly ServiceRequirement[] = [];
   #send: ((bytes: Uint8Array) => void) | undefined;
   #hangUp: ((failure: Error) => void) | undefined;
   #ticker: NodeJS.Timeout | undefined;
 
   constructor(options: DrawerLinkOptions) {
     this.#options = options;
-    this.#queue = new EventQueue((event) => this.#handle(event));
+    this.#queue = new EventQueue(
+      (event) => this.#handle(event),
+      (error) => {
+        options.onBug(error);
+        this.#hangUp?.(new Error('internal error', { cause: error }));
+      },
+    );
   }
 
   /** The pool needs the link's hooks to be made, so it comes second. */
   attachPool(pool: DrawerPoolPort): void {
     this.#pool = pool;
     this.#ticker = setInterval(() => {
-      this.#queue.push(this.#options.machine.tick(this.#options.nowMs()));
+      this.#queue.run(() => this.#options.machine.tick(this.#options.nowMs()));
       this.#announceWaiting();
     }, TICK_MS);
     this.#ticker.unref();
+  }
+
+  /** What the services behind the peer's port require, as it said last. */
+  get peerServices(): readonly ServiceRequirement[] {
+    return this.#peerServices;
   }
 
   stop(): void {
@@ -95,11 +109,11 @@ export class DrawerLink implements ChannelEnd {
   connected(_peerSae: string, send: (bytes: Uint8Array) => void, hangUp: (failure: Error) => void): void {
     this.#send = send;
     this.#hangUp = hangUp;
-    this.#queue.push(this.#options.machine.connected());
+    this.#queue.run(() => this.#options.machine.connected());
   }
 
   receive(bytes: Uint8Array): void {
-    this.#queue.push(this.#options.machine.receive(bytes, this.#options.nowMs()));
+    this.#queue.run(() => this.#options.machine.receive(bytes, this.#options.nowMs()));
     this.#announceWaiting();
   }
 
@@ -117,7 +131,7 @@ export class DrawerLink implements ChannelEnd {
     const stated = reason === undefined ? undefined : this.#options.stateReason(reason);
     const kmeReachable = reason !== 'kme_unreachable';
     const reasons = stated === undefined ? [] : [stated];
-    this.#queue.push(this.#options.machine.setState({ kmeReachable, kmeName, poolKeys, reasons }));
+    this.#queue.run(() => this.#options.machine.setState({ kmeReachable, kmeName, poolKeys, reasons }));
   }
 
   announceStream(ksid: Uint8Array, qos: KeyStreamQos): void {
@@ -125,7 +139,7 @@ export class DrawerLink implements ChannelEnd {
     const known = this.#streams.get(id);
     if (known === undefined) {
       this.#streams.set(id, { ksid, chunkSizeBytes: qos.keyChunkSizeBytes, opened: false });
-      this.#queue.push(this.#options.machine.openStream(ksid, qos));
+      this.#queue.run(() => this.#options.machine.openStream(ksid, qos));
     } else if (known.opened) {
       // After a reconnect the pool asks again; the answer is known. Not from inside its own call.
       queueMicrotask(() => this.#pool?.streamOpened(ksid));
@@ -144,20 +158,20 @@ export class DrawerLink implements ChannelEnd {
     for (const reference of references) {
       const text = this.#options.referenceText(reference);
       this.#forgetWaiting(text);
-      if (this.#announced.delete(text)) this.#queue.push(this.#options.machine.keyDropped(reference));
+      if (this.#announced.delete(text)) this.#queue.run(() => this.#options.machine.keyDropped(reference));
     }
   }
 
   /** A handshake was completed with it. */
   keyUsed(reference: QkdKeyReference): void {
     if (this.#announced.delete(this.#options.referenceText(reference))) {
-      this.#queue.push(this.#options.machine.keyUsed(reference));
+      this.#queue.run(() => this.#options.machine.keyUsed(reference));
     }
     this.#announceWaiting();
   }
 
   closeStream(ksid: Uint8Array): void {
-    if (this.#streams.delete(hex(ksid))) this.#queue.push(this.#options.machine.endStream(ksid));
+    if (this.#streams.delete(hex(ksid))) this.#queue.run(() => this.#options.machine.endStream(ksid));
   }
 
   // What the channel says.
@@ -170,6 +184,7 @@ export class DrawerLink implements ChannelEnd {
         return;
       case 'ready':
         if (event.peerInstance === 'new') this.#forgetWaitingKeys();
+        this.#peerServices = event.peer.services;
         pool.channelUp(event.peer.instance, event.peer.quota);
         return;
       case 'peer-state':
@@ -237,7 +252,7 @@ export class DrawerLink implements ChannelEnd {
     const { machine, referenceText, keyTtlMs, nowMs } = this.#options;
     for (const batch of batches(keys)) {
       for (const { reference } of batch) this.#announced.set(referenceText(reference), reference);
-      this.#queue.push(machine.announce(batch, keyTtlMs, nowMs()));
+      this.#queue.run(() => machine.announce(batch, keyTtlMs, nowMs()));
     }
   }
 

@@ -28,8 +28,10 @@ import {
   type FallbackReason,
   judgeHandshake,
   needsQkd,
+  type PolicySettings,
   type PolicyVerdict,
   refuseWithoutKey,
+  stricterRequirement,
 } from '../policy.ts';
 import { judgePeer } from '../verdict.ts';
 import { ConnectionJournal, handshakeFacts } from './connection-journal.ts';
@@ -64,9 +66,11 @@ class CarriedConnection {
   readonly #accepted: AcceptedSocket;
   readonly #slot: Slot;
   readonly #journal: ConnectionJournal;
+  readonly #policy: PolicySettings;
 
   constructor(options: ClientTunnelOptions, accepted: AcceptedSocket, slot: Slot) {
     this.#options = options;
+    this.#policy = stricterPolicy(options);
     this.#accepted = accepted;
     this.#slot = slot;
     this.#journal = new ConnectionJournal(options.log, {
@@ -80,8 +84,7 @@ class CarriedConnection {
 
   start(): void {
     const offer = this.#options.keys.take();
-    const { policy } = this.#options.settings;
-    if ('reason' in offer && clientPlan(policy, { offer: 'none', reason: offer.reason }) === 'wait') {
+    if ('reason' in offer && clientPlan(this.#policy, { offer: 'none', reason: offer.reason }) === 'wait') {
       this.#waitForKey(1);
     } else {
       this.#attempt(offer, 1);
@@ -90,7 +93,7 @@ class CarriedConnection {
 
   /** The key is required: wait for one, and refuse if none comes. */
   #waitForKey(attempt: number): void {
-    const { policy } = this.#options.settings;
+    const policy = this.#policy;
     const waiting = new AbortController();
     let cutBy: ProxyError | undefined;
     this.#slot.cut = (failure) => {
@@ -114,7 +117,7 @@ class CarriedConnection {
 
   #attempt(offer: KeyOffer, attempt: number): void {
     this.#journal.handshakeStarts();
-    const handshake = new ClientHandshake(this.#options, offer, this.#journal, {
+    const handshake = new ClientHandshake(this.#options, this.#policy, offer, this.#journal, {
       admitted: (connection) => this.#carry(connection),
       retry: () => this.#retry(attempt),
       refused: (verdict) => this.#refuse(verdict),
@@ -173,6 +176,7 @@ class ClientHandshake implements HandshakeHandler {
   readonly connection: TlsConnection;
   readonly #options: ClientTunnelOptions;
   readonly #journal: ConnectionJournal;
+  readonly #policy: PolicySettings;
   readonly #outcome: HandshakeOutcome;
   readonly #qkdOffer: QkdOffer;
   #lease: KeyLease | undefined;
@@ -181,9 +185,16 @@ class ClientHandshake implements HandshakeHandler {
   #retry = false;
   #carried: ((failure: Error | undefined) => void) | undefined;
 
-  constructor(options: ClientTunnelOptions, offer: KeyOffer, journal: ConnectionJournal, outcome: HandshakeOutcome) {
+  constructor(
+    options: ClientTunnelOptions,
+    policy: PolicySettings,
+    offer: KeyOffer,
+    journal: ConnectionJournal,
+    outcome: HandshakeOutcome,
+  ) {
     const { settings } = options;
     this.#options = options;
+    this.#policy = policy;
     this.#journal = journal;
     this.#outcome = outcome;
     this.#lease = 'lease' in offer ? offer.lease : undefined;
@@ -222,7 +233,7 @@ class ClientHandshake implements HandshakeHandler {
     this.#journal.handshakeComplete(this.connection, summary, used ? this.#lease?.keyId : undefined);
     this.#settleLease(used ? 'used' : 'unavailable');
 
-    const verdict = judgeHandshake(this.#options.settings.policy, handshakeFacts(summary));
+    const verdict = judgeHandshake(this.#policy, handshakeFacts(summary));
     if (verdict.mode !== 'refused') {
       this.#journal.judged(verdict);
       this.#carried = this.#outcome.admitted(this.connection);
@@ -244,7 +255,7 @@ class ClientHandshake implements HandshakeHandler {
 
   /** The server said no before its Finished: what it said is not authenticated, what we offered we know. */
   #refusedByPeer(failure: TlsError): void {
-    if (this.#offeredKey && this.#outcome.mayRetry && needsQkd(this.#options.settings.policy.require)) {
+    if (this.#offeredKey && this.#outcome.mayRetry && needsQkd(this.#policy.require)) {
       this.#outcome.retry();
       return;
     }
@@ -260,6 +271,13 @@ class ClientHandshake implements HandshakeHandler {
     if (how === 'used') lease?.commit();
     else lease?.release(how);
   }
+}
+
+/** Ours, made stricter by what the other side said over the key channel: refused here it costs no handshake. */
+function stricterPolicy({ settings: { policy }, keys }: ClientTunnelOptions): PolicySettings {
+  const { peerRequirement } = keys;
+  if (peerRequirement === undefined) return policy;
+  return { ...policy, require: stricterRequirement(policy.require, peerRequirement) };
 }
 
 function wasRefusedByPeer(failure: Error | undefined): failure is TlsError {

@@ -168,7 +168,10 @@ class ServedConnection implements HandshakeHandler {
       group: namedGroupName(summary.group),
       cipher: cipherSuiteName(summary.cipherSuite),
     });
-    this.#keyChannel = acceptor.accept(this.#connection, this.#peerSae);
+    this.#keyChannel = acceptor.accept(this.#connection, this.#peerSae, {
+      service: this.#options.settings.service,
+      require: this.#options.settings.policy.require,
+    });
   }
 
   #logKeyChannel(state: 'up' | 'down', failure?: Error, more: { group?: string; cipher?: string } = {}): void {

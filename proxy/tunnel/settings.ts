@@ -7,11 +7,12 @@ import type {
   PskDecision,
   QkdKeyReference,
   QkdPsk,
+  ServiceRequirement,
 } from '../../tls-ext/index.ts';
 import type { SocketAddress } from '../data-path/index.ts';
 import type { PskRequired, TlsConnection } from '../data-path/tls-connection.ts';
 import type { EventLog } from '../log.ts';
-import type { FallbackReason, PolicySettings } from '../policy.ts';
+import type { FallbackReason, PolicySettings, Requirement } from '../policy.ts';
 import type { PeerRules } from '../verdict.ts';
 
 /** ALPN protocol ID of the key channel: on the port of every server service, never forwarded. */
@@ -76,8 +77,12 @@ export interface KeyLease {
 
 export type KeyOffer = { readonly lease: KeyLease } | { readonly reason: NoOfferReason };
 
+export type { ServiceRequirement };
+
 /** Where a client tunnel gets its keys. */
 export interface ClientKeys {
+  /** What the other side said that it requires, once it has. The stricter of both holds. */
+  readonly peerRequirement: Requirement | undefined;
   /** A key if there is one now; never waits. */
   take(): KeyOffer;
   /** A key as soon as there is one, or the reason why there was none within the time. */
@@ -102,7 +107,7 @@ export type ServerKeyAnswer =
 /** Takes over connections of the key channel. */
 export interface KeyChannelAcceptor {
   /** `peerSae` was authenticated. Sets a data handler before it returns; `ended` is called when it is over. */
-  accept(connection: TlsConnection, peerSae: string): { ended(): void };
+  accept(connection: TlsConnection, peerSae: string, service: ServiceRequirement): { ended(): void };
 }
 
 /** A running service. */

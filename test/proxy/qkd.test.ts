@@ -122,17 +122,37 @@ describe('a tunnel with QKD keys', () => {
     expect(sites.serverLog.all('connection')).to.deep.equal([]);
   });
 
-  it('a server that requires qkd refuses a client without a key; both ends say why', async () => {
-    await start({ server: requiring('qkd-and-pqc') });
-    await sites.clientLog.next('key-channel', ({ state }) => state === 'up');
+  it('a server that requires qkd refuses a client that has no key manager; both ends say why', async () => {
+    const server = { ...kmeAt(kmes.urlB), ...requiring('qkd-and-pqc') };
+    sites = await startSites({ backend: application.address, server });
     const socket = connect(sites.entrance);
     socket.write('secret');
     await once(socket, 'error');
     const atServer = await sites.serverLog.next('connection');
-    expect(atServer).to.include({ mode: 'refused', alert: 'insufficient_security', reasonUnauthenticated: true });
+    expect(atServer).to.include({
+      mode: 'refused',
+      alert: 'insufficient_security',
+      reason: 'policy',
+      reasonUnauthenticated: true,
+    });
     const atClient = await sites.clientLog.next('connection');
-    expect(atClient).to.include({ mode: 'refused', alert: 'insufficient_security', reason: atServer.reason });
+    expect(atClient).to.include({ mode: 'refused', alert: 'insufficient_security', reason: 'policy' });
     expect(application.sockets.size).to.equal(0);
+  });
+
+  it('what the server requires holds at the client as well, once the key channel has said it', async () => {
+    await start({ server: requiring('qkd'), client: requiring('qkd-or-pqc', 20) });
+    for (;;) {
+      const before = sites.clientLog.all('connection').length;
+      const socket = connect(sites.entrance);
+      await once(socket, 'error');
+      const { code, error } = await sites.clientLog.next('connection', () => true, before + 1);
+      if (code === 'ERR_PROXY_POLICY') {
+        expect(error).to.match(/requires qkd.*waited 20 ms/);
+        break;
+      }
+      expect(code).to.equal('ERR_TLS_PEER_ALERT');
+    }
   });
 
   it('a wrong binder on a copied reference: an alert, counted, and the key is still there for its owner', async () => {
