@@ -6,6 +6,7 @@ export {
   LinkEnd,
   type LinkEndOptions,
   type ReservationPort,
+  type ReserveReply,
   type ReserveRequest,
 } from './link-end.ts';
 export { createLinkStores, type Deposit, type LinkStores, type LinkStoresOptions, portTo } from './link-stores.ts';

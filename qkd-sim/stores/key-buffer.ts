@@ -62,6 +62,15 @@ export class KeyBuffer {
     return { key: new SecretBytes(key), depositedAtMs: Math.min(...touched.map((s) => s.depositedAtMs)) };
   }
 
+  /** Puts back what was just taken at `position`, and wipes `taken`. Nothing else may be held there. */
+  putBack(position: number, taken: TakenKey): void {
+    const bytes = Uint8Array.from(taken.key.expose());
+    taken.key.wipe();
+    this.#segments.push({ position, bytes, depositedAtMs: taken.depositedAtMs });
+    this.#segments.sort((one, other) => one.position - other.position);
+    this.#heldBytes += bytes.length;
+  }
+
   /** Wipes whatever is still held below `position`. */
   discardBelow(position: number): void {
     if (this.#segments.length > 0 && (this.#segments[0] as Segment).position < position) this.#erase(0, position);

@@ -8,14 +8,16 @@
  *
  *   allocator                         other end
  *     reserve(position, purpose)  →     takes the bytes aside
- *                                 ←   acknowledged | refused
+ *                                 ←   acknowledged | refused | missing
  *     confirm                     →     hands them to its receiver
  *   or, unless acknowledged in time,
  *     void                        →     wipes them
  *
+ * A refusal means that nothing was taken, so the allocator keeps the bytes;
+ * otherwise it never names a position again.
+ *
  * The allocator uses only what was acknowledged and the other end only what was
- * confirmed. So a lost message can cost key, but can't make the ends differ:
- * positions are never allocated twice.
+ * confirmed. So a lost message can cost key, but can't make the ends differ.
  */
 import type { Clock } from '../kernel/clock.ts';
 import { KeyBuffer, type TakenKey } from './key-buffer.ts';
@@ -39,9 +41,12 @@ export interface ReserveRequest<Purpose> {
   readonly purpose: Purpose;
 }
 
+/** `refused`: not wanted here, and nothing was taken. `missing`: these bytes are not here. */
+export type ReserveReply = 'acknowledged' | 'refused' | 'missing';
+
 /** The other end, as reservations reach it. Messages may be lost or late; both are safe. */
 export interface ReservationPort<Purpose> {
-  reserve(request: ReserveRequest<Purpose>): Promise<'acknowledged' | 'refused'>;
+  reserve(request: ReserveRequest<Purpose>): Promise<ReserveReply>;
   confirm(id: number): void;
   void(id: number): void;
 }
@@ -123,8 +128,14 @@ export class LinkEnd<Purpose> implements KeySupply<Purpose> {
     const reply = await this.#within(port.reserve({ id, epoch, position, lengthBytes, discardBelow, purpose }));
     this.#unsettled.delete(id);
     if (reply !== 'acknowledged' || epoch !== this.#epoch) {
-      taken.key.wipe();
-      port.void(id);
+      const isLast = this.#nextPosition === position + lengthBytes;
+      if (reply === 'refused' && isLast && epoch === this.#epoch) {
+        this.#nextPosition = position;
+        this.#outbound.putBack(position, taken);
+      } else {
+        taken.key.wipe();
+        port.void(id);
+      }
       return { outcome: 'unacknowledged' };
     }
     port.confirm(id);
@@ -132,12 +143,12 @@ export class LinkEnd<Purpose> implements KeySupply<Purpose> {
   }
 
   /** The other end's reservation arrives. */
-  acceptReserve(request: ReserveRequest<Purpose>): 'acknowledged' | 'refused' {
-    if (request.epoch !== this.#epoch) return 'refused';
+  acceptReserve(request: ReserveRequest<Purpose>): ReserveReply {
+    if (request.epoch !== this.#epoch) return 'missing';
     this.#inbound.discardBelow(Math.min(request.discardBelow, request.position));
     if (this.#receiver?.admits(request.purpose) !== true) return 'refused';
     const taken = this.#inbound.take(request.position, request.lengthBytes);
-    if (taken === undefined) return 'refused';
+    if (taken === undefined) return 'missing';
     const cancel = this.#clock.setTimer(CONFIRM_PATIENCE * this.#ackTimeoutMs, () => this.acceptVoid(request.id));
     this.#unconfirmed.set(request.id, { purpose: request.purpose, taken, cancel });
     return 'acknowledged';
@@ -173,19 +184,15 @@ export class LinkEnd<Purpose> implements KeySupply<Purpose> {
     return reservation;
   }
 
-  #within(reply: Promise<'acknowledged' | 'refused'>): Promise<'acknowledged' | 'refused' | 'timeout'> {
+  /** A time-out and a broken connection say nothing about whether the bytes were taken. */
+  #within(reply: Promise<ReserveReply>): Promise<ReserveReply | 'unknown'> {
     return new Promise((resolve) => {
-      const cancel = this.#clock.setTimer(this.#ackTimeoutMs, () => resolve('timeout'));
-      reply.then(
-        (value) => {
-          cancel();
-          resolve(value);
-        },
-        () => {
-          cancel();
-          resolve('refused');
-        },
-      );
+      const cancel = this.#clock.setTimer(this.#ackTimeoutMs, () => resolve('unknown'));
+      const settle = (outcome: ReserveReply | 'unknown') => {
+        cancel();
+        resolve(outcome);
+      };
+      reply.then(settle, () => settle('unknown'));
     });
   }
 }

@@ -22,7 +22,10 @@ function countedKey(firstWord: number, words: number): Uint8Array {
 
 function collect(end: LinkEnd<string>): Map<string, SharedKey> {
   const received = new Map<string, SharedKey>();
-  end.setReceiver({ admits: () => true, receive: (purpose, shared) => received.set(purpose, shared) });
+  end.setReceiver({
+    admits: (purpose) => !purpose.startsWith('refused'),
+    receive: (purpose, shared) => received.set(purpose, shared),
+  });
   return received;
 }
 
@@ -85,7 +88,8 @@ describe('qkd-sim: link stores', () => {
     stores.b.setReceiver({ admits: (purpose) => purpose !== 'no', receive: () => {} });
     stores.deposit(countedKey(0, 16), countedKey(0, 16));
     expect((await stores.a.reserve('no', 16)).outcome).to.equal('unacknowledged');
-    expect((await stores.a.reserve('yes', 16)).outcome).to.equal('reserved');
+    expect(stores.a.level().availableBytes, 'a refusal costs nothing').to.equal(32);
+    expect((await stores.a.reserve('yes', 32)).outcome).to.equal('reserved');
   });
 
   it('wipe a key whose acknowledgement never comes, and go on with the next bytes', async () => {
@@ -143,6 +147,7 @@ describe('qkd-sim: link stores', () => {
           end: fc.constantFrom('a' as const, 'b' as const),
           words: fc.integer({ min: 1, max: 6 }),
           fault,
+          isRefused: fc.boolean(),
         }),
       },
       {
@@ -169,7 +174,7 @@ describe('qkd-sim: link stores', () => {
             words += next.words;
           } else if (next.kind === 'reserve') {
             faults.push(next.fault);
-            const purpose = `${next.end}${purposes++}`;
+            const purpose = `${next.isRefused ? 'refused ' : ''}${next.end}${purposes++}`;
             pending.push(
               stores[next.end].reserve(purpose, 4 * next.words).then((result) => {
                 if (result.outcome === 'reserved') drawn.set(purpose, hexOf(result.shared.key.expose()));
