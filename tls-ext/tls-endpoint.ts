@@ -63,6 +63,7 @@ export class TlsEndpoint implements TlsEngine {
   #changeCipherSpec: 'not-sent' | 'before-next-record' | 'sent' = 'not-sent';
   #changeCipherSpecsReceived = 0;
   #firstFlightSent = false;
+  #receivedAny = false;
   #pausedBytes = 0;
   #readClosed = false;
   #writeClosed = false;
@@ -89,6 +90,8 @@ export class TlsEndpoint implements TlsEngine {
     this.#expectStarted();
     if (this.#state === 'ended' || this.#readClosed || bytes.length === 0) return [];
     return this.#call(() => {
+      if (!this.#receivedAny) expectTls(bytes);
+      this.#receivedAny = true;
       if (this.#isPaused()) this.#boundPausedBytes(bytes.length);
       this.#reader.receive(bytes);
       this.#process();
@@ -417,6 +420,13 @@ export class TlsEndpoint implements TlsEngine {
   #expectStarted(): void {
     if (this.#state === 'new') throw new TlsMisuseError('the engine has not been started');
     if (this.#state === 'destroyed') throw new TlsMisuseError('the engine has been destroyed');
+  }
+}
+
+/** A peer that speaks plaintext HTTP or another protocol altogether is told apart by its first byte. */
+function expectTls([contentType]: Uint8Array): void {
+  if (!Object.values(ContentType).some((type) => type === contentType)) {
+    throw new TlsError(TlsErrorCode.protocolVersion, Alert.protocolVersion, 'the peer does not speak TLS');
   }
 }
 

@@ -1,0 +1,232 @@
+/** Every value of every axis between our own ends, and the settings that change what goes over the wire. */
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { decodeWhole } from '../../../tls-ext/bytes/index.ts';
+import {
+  Alert,
+  CipherSuite,
+  cipherSuiteInfo,
+  cipherSuites,
+  hasNativeMlDsa,
+  type NamedGroup,
+  namedGroups,
+  SignatureScheme,
+  signatureSchemes,
+} from '../../../tls-ext/index.ts';
+import { decodeClientHello, defaultCodePoints, isGrease } from '../../../tls-ext/messages/index.ts';
+import {
+  clientIdentity,
+  type EnginePair,
+  enginePair,
+  expectConnected,
+  expectFailure,
+  type PairOptions,
+  qkdPsk,
+  random,
+  type TestIdentity,
+  testIdentity,
+} from './engine-pair.ts';
+
+const identities: Readonly<Record<number, TestIdentity>> = (() => {
+  const made = [
+    testIdentity('P-256'),
+    testIdentity('P-384'),
+    testIdentity('ed25519'),
+    testIdentity('rsa'),
+    testIdentity('rsa-pss'),
+  ];
+  return Object.fromEntries(made.flatMap((identity) => identity.signatureSchemes.map((scheme) => [scheme, identity])));
+})();
+
+/** Lengths of the records that one side sent, headers excluded. */
+function recordLengths(pair: EnginePair, from: 'client' | 'server', type: number): number[] {
+  const bytes = Buffer.concat(pair.wire.filter((sent) => sent.from === from).map((sent) => sent.bytes));
+  const lengths: number[] = [];
+  for (let at = 0; at < bytes.length; at += 5 + bytes.readUInt16BE(at + 3)) {
+    if (bytes[at] === type) lengths.push(bytes.readUInt16BE(at + 3));
+  }
+  return lengths;
+}
+
+function firstClientHello(pair: EnginePair) {
+  const record = pair.wire[0]?.bytes ?? new Uint8Array(0);
+  const message = decodeWhole(record.subarray(3), (reader) => reader.vector(2));
+  return decodeClientHello(message.subarray(4), defaultCodePoints);
+}
+
+describe('every group, suite and signature scheme between our own ends', () => {
+  for (const { codePoint: group, name: groupName } of namedGroups) {
+    for (const { codePoint: suite, name: suiteName } of cipherSuites) {
+      it(`${groupName} with ${suiteName} and every scheme`, () => {
+        for (const { codePoint: scheme, name } of signatureSchemes) {
+          const identity = identities[scheme];
+          if (identity === undefined) continue;
+          const pair = enginePair({
+            client: { groups: [group], cipherSuites: [suite], signatureSchemes: [scheme] },
+            server: {
+              groups: [group],
+              cipherSuites: [suite],
+              identity: { ...identity, signatureSchemes: [scheme] } as TestIdentity,
+            },
+          }).run();
+          expect(pair.client.error?.message, name).to.equal(undefined);
+          expect(pair.client.summary?.group).to.equal(group satisfies NamedGroup);
+          expect(pair.client.summary?.cipherSuite).to.equal(suite satisfies CipherSuite);
+        }
+      });
+    }
+  }
+
+  it('every scheme but ML-DSA is tried here', () => {
+    const tried = signatureSchemes.filter(({ codePoint }) => identities[codePoint] !== undefined);
+    expect(signatureSchemes.length - tried.length).to.equal(3);
+    expect(identities[SignatureScheme.rsaPssPssSha512]).not.to.equal(undefined);
+    expect(hasNativeMlDsa).to.be.a('boolean');
+  });
+});
+
+describe('GREASE', () => {
+  it("stands in the client's lists, and is not there when turned off", () => {
+    const { cipherSuites: suites, extensions } = firstClientHello(enginePair().run());
+    expect(suites.filter(isGrease)).to.have.length(1);
+    expect(extensions.supportedGroups?.filter(isGrease)).to.have.length(1);
+    expect(extensions.supportedVersions?.filter(isGrease)).to.have.length(1);
+    expect(extensions.opaque?.map(({ type }) => type).filter(isGrease)).to.have.length(1);
+    const plain = firstClientHello(enginePair({ client: { grease: false } }).run());
+    expect([...plain.cipherSuites, ...(plain.extensions.supportedGroups ?? [])].some(isGrease)).to.equal(false);
+    expect(plain.extensions.opaque).to.equal(undefined);
+  });
+});
+
+describe('record_size_limit', () => {
+  it('binds each side to what the other announced', () => {
+    const pair = enginePair({ client: { recordSizeLimitBytes: 200 }, server: { recordSizeLimitBytes: 300 } }).run();
+    expectConnected(pair);
+    pair.client.take(pair.client.engine.send(random(5000)));
+    pair.server.take(pair.server.engine.send(random(5000)));
+    pair.deliver();
+    expect(pair.client.received).to.have.length(100 + 5000);
+    expect(pair.server.received).to.have.length(100 + 5000);
+    expect(Math.max(...recordLengths(pair, 'server', 23))).to.equal(200 + 16);
+    expect(Math.max(...recordLengths(pair, 'client', 23))).to.equal(300 + 16);
+  });
+
+  it('is not negotiated with a client that does not speak of it', () => {
+    const pair = enginePair({ server: { recordSizeLimitBytes: 300 } }).run();
+    expectConnected(pair);
+    pair.client.take(pair.client.engine.send(random(5000)));
+    expectConnected(pair.deliver());
+    expect(Math.max(...recordLengths(pair, 'client', 23))).to.be.greaterThan(5000);
+  });
+});
+
+describe('padding', () => {
+  it('hides lengths up to its multiple', () => {
+    const pair = enginePair({ client: { paddingMultipleBytes: 512 } }).run();
+    const before = recordLengths(pair, 'client', 23).length;
+    for (const length of [1, 100, 511]) pair.client.take(pair.client.engine.send(random(length)));
+    pair.deliver();
+    expect(new Set(recordLengths(pair, 'client', 23).slice(before))).to.deep.equal(new Set([512 + 1 + 16]));
+    expect(pair.server.received).to.have.length(1 + 100 + 511);
+  });
+});
+
+describe('the limit of an AEAD', () => {
+  it('is met by a KeyUpdate, unasked, before it is reached', () => {
+    const aead = cipherSuiteInfo(CipherSuite.aes256GcmSha384)?.aead as { sealLimitRecords: number };
+    const { sealLimitRecords } = aead;
+    aead.sealLimitRecords = 40;
+    try {
+      const pair = enginePair().run();
+      for (let i = 0; i < 200; i++) {
+        pair.client.take(pair.client.engine.send(Uint8Array.of(i)));
+        pair.server.take(pair.server.engine.send(Uint8Array.of(i)));
+        pair.deliver();
+      }
+      expect(pair.client.received).to.deep.equal(Array.from({ length: 200 }, (_, i) => i));
+      expect(pair.server.received).to.have.length(200);
+      // 200 records of data, the handshake's one, and a KeyUpdate for every 30.
+      expect(recordLengths(pair, 'client', 23).length).to.be.within(200 + 1 + 5, 200 + 1 + 8);
+    } finally {
+      aead.sealLimitRecords = sealLimitRecords;
+    }
+  });
+});
+
+describe('certificate_authorities', () => {
+  it('goes out in ClientHello', () => {
+    const certificateAuthorities = [Uint8Array.of(0x30, 0)];
+    const pair = enginePair({ client: { certificateAuthorities } }).run();
+    expectConnected(pair);
+    expect(firstClientHello(pair).extensions.certificateAuthorities).to.deep.equal(certificateAuthorities);
+  });
+
+  it('goes out in CertificateRequest, which the client reads', () => {
+    const pair = enginePair({
+      client: { identity: clientIdentity },
+      server: {
+        requestClientCertificate: true,
+        certificateAuthorities: [Uint8Array.of(0x30, 0)],
+        requestOcspStaple: true,
+      },
+    }).run();
+    expectConnected(pair);
+  });
+});
+
+describe('signature_algorithms_cert', () => {
+  it('goes out beside signature_algorithms', () => {
+    const pair = enginePair({ client: { signatureSchemesCert: [0x0401, 0x0403] } }).run();
+    expectConnected(pair);
+    expect(firstClientHello(pair).extensions.signatureAlgorithmsCert).to.deep.equal([0x0401, 0x0403]);
+  });
+});
+
+describe('a handshake in random pieces', () => {
+  const options = (): PairOptions => ({
+    client: { identity: clientIdentity, psk: qkdPsk(), qkdOffer: { offer: 'key' }, groups: [29, 23] },
+    server: { requestClientCertificate: true, qkd: true, groups: [23] },
+    serverAnswers: { psk: () => ({ action: 'use', psk: qkdPsk() }) },
+  });
+
+  it('completes however it is cut', () => {
+    fc.assert(
+      fc.property(fc.infiniteStream(fc.integer({ min: 1, max: 700 })), (sizes) => {
+        const cut = (bytes: Uint8Array) => {
+          const pieces: Uint8Array[] = [];
+          for (let at = 0; at < bytes.length; ) {
+            const size = sizes.next().value as number;
+            pieces.push(bytes.subarray(at, at + size));
+            at += size;
+          }
+          return pieces;
+        };
+        expectConnected(enginePair({ ...options(), cut }).run());
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it('refuses every single changed byte of what the client says, with an alert', () => {
+    const length = enginePair(options()).run().wire[0]?.bytes.length ?? 0;
+    for (let at = 5; at < length; at++) {
+      const pair = enginePair(options());
+      pair.server.take(pair.server.engine.start());
+      pair.client.take(pair.client.engine.start());
+      const [hello] = pair.client.outbox as [Uint8Array];
+      hello[at] = (hello[at] as number) ^ 0x01;
+      pair.deliver();
+      const error = pair.server.error ?? pair.client.error;
+      if (error === undefined) expect(pair.server.summary, `byte ${at} changed nothing`).to.equal(undefined);
+      else expect(error.alert, `byte ${at}`).to.be.oneOf(Object.values(Alert));
+      expect(error?.code).not.to.equal('ERR_TLS_INTERNAL');
+    }
+  });
+
+  it('tells the peer of a failure under keys', () => {
+    const pair = enginePair({ ...options(), clientAnswers: { verdict: () => refused } }).run();
+    expectFailure(pair, 'client', 'ERR_TLS_PEER_CERTIFICATE', Alert.badCertificate);
+  });
+});
+
+const refused = { ok: false, alert: Alert.badCertificate, error: new Error('another SAE') } as const;
