@@ -92,6 +92,16 @@ describe('qkd-sim: link stores', () => {
     expect((await stores.a.reserve('yes', 32)).outcome).to.equal('reserved');
   });
 
+  it('go on after a refusal that later reservations have overtaken', async () => {
+    const stores = storesOf(128);
+    collect(stores.b);
+    stores.deposit(countedKey(0, 64), countedKey(0, 64));
+    const outcomes = await Promise.all(['refused', 'one', 'two'].map((purpose) => stores.a.reserve(purpose, 16)));
+    expect(outcomes.map(({ outcome }) => outcome)).to.deep.equal(['unacknowledged', 'reserved', 'reserved']);
+    expect((await stores.a.reserve('three', 80)).outcome).to.equal('reserved');
+    expect(stores.b.inboundHeldBytes()).to.equal(0);
+  });
+
   it('wipe a key whose acknowledgement never comes, and go on with the next bytes', async () => {
     const clock = new VirtualClock();
     const { a, b, received, faults } = lossyPair(clock);
