@@ -1,4 +1,8 @@
 /** OpenSSL's own tools (3.0 of the distribution) against both ends of ours. */
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { connect as connectTls } from 'node:tls';
 import { expect } from 'chai';
 import { CipherSuite, createClientEngine, createServerEngine, NamedGroup, SecretBytes } from '../../tls-ext/index.ts';
 import { clientOptions, serverOptions } from './engine-options.ts';
@@ -247,6 +251,37 @@ const suiteNames: Readonly<Record<string, number>> = {
       await expectEcho(socket);
     });
 
+    for (const [name, groups] of [
+      ['at once', 'X25519'],
+      ['after HelloRetryRequest', 'P-256'],
+    ] as const) {
+      it(`early data for somebody else is passed over, ${name}`, async () => {
+        const [sessionPath, dataPath] = [join(pki.folder, `${groups}.session`), join(pki.folder, 'early')];
+        writeFileSync(dataPath, 'early bird');
+        const other = new PeerProcess('openssl', [
+          ...['s_server', '-accept', '127.0.0.1:0', '-tls1_3', '-early_data', '-cert', server.certPath],
+          ...['-key', server.keyPath],
+        ]);
+        try {
+          const [, port] = await other.says(/ACCEPT 127\.0\.0\.1:(\d+)/);
+          const session = await sessionWith(Number(port));
+          const pem = session.toString('base64').replace(/.{64}/g, '$&\n');
+          const name = 'SSL SESSION PARAMETERS';
+          writeFileSync(sessionPath, `-----BEGIN ${name}-----\n${pem}\n-----END ${name}-----\n`);
+        } finally {
+          await other.kill();
+        }
+        const socket = await connect(
+          { groups: [groups === 'X25519' ? NamedGroup.x25519 : NamedGroup.secp256r1] },
+          ...['-sess_in', sessionPath, '-early_data', dataPath, '-groups', 'X25519:P-256'],
+        );
+        expect((await socket.handshake()).psk).to.equal('none');
+        await expectEcho(socket);
+        await peer?.says(/Early data was rejected/);
+        expect(socket.text()).not.to.include('early bird');
+      });
+    }
+
     it('ALPN and SNI', async () => {
       const socket = await connect({ alpnProtocols: ['b', 'a'] }, ...verify(), '-alpn', 'a,b');
       const summary = await socket.handshake();
@@ -290,3 +325,12 @@ const suiteNames: Readonly<Record<string, number>> = {
     });
   });
 });
+
+/** A session with a ticket of a stock server, as OpenSSL serialises it (DER). */
+async function sessionWith(port: number): Promise<Buffer> {
+  const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false });
+  socket.resume();
+  const [session] = (await once(socket, 'session')) as [Buffer];
+  socket.destroy();
+  return session;
+}
