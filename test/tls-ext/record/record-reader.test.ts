@@ -134,6 +134,16 @@ describe('RecordReader: partitions of a stream', () => {
     );
   });
 
+  it('what came out stays as it was when the chunk is overwritten', () => {
+    const reader = new RecordReader();
+    const chunk = concatBytes(plaintextRecord(handshake, patterned(9)), plaintextRecord(alert, Uint8Array.of(2, 40)));
+    reader.receive(chunk);
+    const records = [reader.next(), reader.next()];
+    expect(reader.next()).to.equal(undefined);
+    chunk.fill(0xaa);
+    expect(records.map((record) => record?.bytes)).to.deep.equal([patterned(9), Uint8Array.of(2, 40)]);
+  });
+
   it('two chunks before the first is read to its end, and keepRest in between', () => {
     const reader = new RecordReader();
     const first = stream.slice(0, 500);
@@ -235,7 +245,7 @@ describe('RecordReader: bulk', () => {
     }
   });
 
-  it('works for every suite, and past 2^32 records', () => {
+  it('works for every suite', () => {
     for (const suite of cipherSuites) {
       const writer = new RecordWriter();
       const reader = new RecordReader();
