@@ -1,5 +1,7 @@
 /** A credible QKD link in software, with a key manager at each end. */
+
 export { SimError, SimErrorCode } from './errors.ts';
+export type { LinkForecast } from './forecast.ts';
 export {
   disagreeing,
   type Etsi004Fault,
@@ -22,6 +24,7 @@ export {
 } from './kme/index.ts';
 export { type LinkEvent, LinkRunner, type LinkRunnerOptions } from './link/link-runner.ts';
 export * from './link/link-types.ts';
+export { type PresetName, presets } from './physics/presets.ts';
 export { STORE_KEY_BYTES, startSimulator } from './simulator.ts';
 export type {
   LinkState,

@@ -1,4 +1,5 @@
 import type { SimError } from './errors.ts';
+import type { LinkForecast } from './forecast.ts';
 import type { Clock } from './kernel/clock.ts';
 import type { KmeEvent, KmeSettings, KmeTls } from './kme/index.ts';
 import type { LinkRunnerOptions } from './link/link-runner.ts';
@@ -115,6 +116,8 @@ export interface Simulator {
   readonly kmes: readonly [SimulatedKme, SimulatedKme];
   /** Resolves when key is there for both directions; rejects with `SimError` if the link fails or the simulator is closed first. */
   readonly firstKeys: Promise<void>;
+  /** What the link is expected to do with the options that it was started with. */
+  readonly forecast: LinkForecast;
   /** Resolves if the simulation of the link dies. The key managers go on with what is in the stores. */
   readonly failure: Promise<SimError>;
   status(): SimulatorStatus;

@@ -1,5 +1,6 @@
 import { BlockList, isIP } from 'node:net';
 import { SimError, SimErrorCode } from './errors.ts';
+import { forecastOf, type LinkForecast } from './forecast.ts';
 import { systemClock } from './kernel/clock.ts';
 import { type KeyPurpose, Kme, type KmeEvent } from './kme/index.ts';
 import type { LinkEvent } from './link/link-runner.ts';
@@ -31,7 +32,7 @@ const RESUME_BELOW = 0.9;
  */
 export async function startSimulator(options: SimulatorOptions): Promise<Simulator> {
   checkOptions(options);
-  const simulator = new RunningSimulator(options);
+  const simulator = newSimulator(options);
   try {
     await simulator.start();
   } catch (error) {
@@ -41,9 +42,20 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
   return simulator;
 }
 
+function newSimulator(options: SimulatorOptions): RunningSimulator {
+  try {
+    return new RunningSimulator(options);
+  } catch (error) {
+    // What the link itself refuses.
+    if (!(error instanceof RangeError)) throw error;
+    throw new SimError(SimErrorCode.config, error.message, { cause: error });
+  }
+}
+
 class RunningSimulator implements Simulator {
   readonly firstKeys: Promise<void>;
   readonly failure: Promise<SimError>;
+  readonly forecast: LinkForecast;
   readonly #options: SimulatorOptions;
   readonly #stores: LinkStores<KeyPurpose>;
   readonly #managers: readonly [Kme, Kme];
@@ -64,6 +76,7 @@ class RunningSimulator implements Simulator {
   constructor(options: SimulatorOptions) {
     const { clock = systemClock } = options;
     this.#options = options;
+    this.forecast = forecastOf(linkConfig(options));
     this.#eavesdropperFraction = options.eavesdropperFraction ?? 0;
     let settle: { resolve: () => void; reject: (error: SimError) => void } | undefined;
     this.firstKeys = new Promise<void>((resolve, reject) => {

@@ -80,7 +80,15 @@ export function simView(simulator: Simulator, options: { readonly json: boolean;
     }
   };
   const unsubscribe = simulator.subscribe(onEvent);
-  say(`A simulated ${options.preset} link of ${simulator.status().lengthKm} km. Waiting for its first keys.`);
+  const { lengthKm } = simulator.status();
+  const { qber, skrBitsPerSecond, blockLinkSeconds } = simulator.forecast;
+  say(
+    `A simulated ${options.preset} link of ${lengthKm} km; expected: QBER ${percent(qber)}, ` +
+      `${kbps(skrBitsPerSecond)}, a block in ${blockLinkSeconds.toFixed(0)} s of link time. Waiting for its first keys.`,
+  );
+  if (skrBitsPerSecond === 0) {
+    stderr.write('qstunnel: no key is to be expected of this link: it is too long, or too much of it is intercepted\n');
+  }
   return {
     ready: (saes) => say(readyText(simulator, saes)),
     end() {
@@ -98,7 +106,7 @@ function blockText(report: BlockReport, droppedBytes: number, simulator: Simulat
   const keys = (bytes: number) => Math.floor(bytes / 32);
   const dropped = droppedBytes === 0 ? '' : `, ${keys(droppedBytes)} dropped`;
   return (
-    `${head}, ${(skrBitsPerSecond / 1000).toFixed(2)} kbit/s, ${keys(deliveredBits / 8)} keys${dropped}; ` +
+    `${head}, ${kbps(skrBitsPerSecond)}, ${keys(deliveredBits / 8)} keys${dropped}; ` +
     `stores ${keys(aToB.availableBytes)} →, ${keys(bToA.availableBytes)} ← of ${keys(aToB.capacityBytes)}`
   );
 }
@@ -129,6 +137,10 @@ Join two sites, each in a terminal of its own, with any server behind 127.0.0.1:
 
 Ctrl-C ends it.
 `;
+}
+
+function kbps(bitsPerSecond: number): string {
+  return `${(bitsPerSecond / 1000).toFixed(2)} kbit/s`;
 }
 
 function percent(fraction: number): string {

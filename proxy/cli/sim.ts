@@ -1,13 +1,20 @@
 /** `qstunnel sim up`: key managers for everybody who has no QKD hardware. */
 import type { Argv, CommandModule } from 'yargs';
 import { isSaeId, SAE_ID_SYNTAX } from '../../certs/index.ts';
-import { SimError, SimErrorCode, type SimulatorOptions, startSimulator } from '../../qkd-sim/index.ts';
+import {
+  type PresetName,
+  presets,
+  SimError,
+  SimErrorCode,
+  type SimulatorOptions,
+  startSimulator,
+} from '../../qkd-sim/index.ts';
 import { CliError, CliErrorCode } from './cli-error.ts';
 import { openSimFolder, type SimFiles, type SimFolder } from './sim-folder.ts';
 import { readyLine, simView } from './sim-view.ts';
 
 interface UpArguments {
-  readonly preset: 'metro';
+  readonly preset: PresetName;
   readonly length: number;
   readonly speed: number;
   readonly eve: number;
@@ -50,7 +57,11 @@ export const simCommand: CommandModule = {
 function upOptions(parser: Argv): Argv<UpArguments> {
   return parser
     .usage(UP_USAGE)
-    .option('preset', { choices: ['metro'] as const, default: 'metro', describe: 'Hardware of the link' })
+    .option('preset', {
+      choices: Object.keys(presets) as PresetName[],
+      default: 'metro' as const,
+      describe: 'Hardware of the link',
+    })
     .option('length', { type: 'number', requiresArg: true, default: 25, describe: 'Length of the fibre in km' })
     .option('speed', {
       type: 'number',

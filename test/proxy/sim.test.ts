@@ -148,9 +148,10 @@ describe('proxy: qstunnel sim up', function () {
   });
 
   it('ends cleanly when it is told to before there are keys', async () => {
-    const program = simUp('--speed', '0.001');
+    const program = simUp('--speed', '0.001', '--eve', '0.5');
     await program.line((line) => line.includes('Waiting for its first keys'));
     expect(await program.end('SIGTERM')).to.equal(0);
+    expect(program.stderr, 'and says why there would be none').to.include('no key is to be expected of this link');
     expect(await readdir(temporary)).to.deep.equal([]);
   });
 

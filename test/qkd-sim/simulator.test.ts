@@ -151,6 +151,15 @@ describe('qkd-sim: simulator', () => {
     };
     afterEach(() => simulator.close());
 
+    it('forecasts what the link will do, with an eavesdropper that it would do nothing', async () => {
+      await start({ lengthKm: 25, blockSizeBits: 1_000_000 });
+      expect(simulator.forecast.skrBitsPerSecond).to.be.within(3_000, 7_000);
+      expect(simulator.forecast.qber).to.be.within(0.015, 0.025);
+      await simulator.close();
+      await start({ lengthKm: 25, eavesdropperFraction: 0.5 });
+      expect(simulator.forecast.skrBitsPerSecond).to.equal(0);
+    });
+
     it('says where its key managers are and how it stands', async () => {
       await start({ eavesdropperFraction: 0.5 });
       for (const kme of simulator.kmes) expect(kme.etsi004).to.equal(`etsi004://127.0.0.1:${kme.port}`);
@@ -274,6 +283,12 @@ describe('qkd-sim: simulator', () => {
       expect(error?.message).to.include(`127.0.0.1:${running.kmes[0].port}`);
       expect(link.calls).to.deep.equal(['stop']);
       await running.close();
+    });
+
+    it('what the link itself can not do', async () => {
+      const options = { ...(await optionsWith()), blockSizeBits: 3 };
+      const error = await startSimulator(options).catch((reason: unknown) => reason);
+      expect(error).to.include({ code: 'ERR_SIM_CONFIG' });
     });
 
     it('options that can not be', async () => {

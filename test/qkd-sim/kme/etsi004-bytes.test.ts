@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { expect } from 'chai';
+import { VirtualClock } from '../virtual-clock.ts';
 import {
   bytesOf,
   connectAs,
@@ -237,6 +238,60 @@ describe('qkd-sim: 004 server, byte by byte', () => {
       await once(socket, 'close');
       expect(statusOf(await exchange(pair.portA, 'siteA', openEtsi(NULL_KSID)))).to.equal(1);
     });
+  });
+
+  describe('slow clients', () => {
+    let clock: VirtualClock;
+    let slow: KmePair;
+    beforeEach(async () => {
+      clock = new VirtualClock();
+      slow = await kmePair({ clock, settings: { requestTimeoutMs: 5_000 } });
+    });
+    afterEach(() => slow.close());
+
+    /** The server has set the deadline of a connection. */
+    async function served(timers: number): Promise<void> {
+      while (clock.pendingTimers < timers) await new Promise((resolve) => setImmediate(resolve));
+    }
+    const reasons = () => slow.events.map((event) => (event.type === 'client-rejected' ? event.reason : event.type));
+
+    it('are cut off when they send nothing', async () => {
+      const socket = await connectAs(slow.portA, 'siteA');
+      await served(1);
+      await clock.advance(5_000);
+      expect((await untilClosed(socket)).length).to.equal(0);
+      expect(reasons()).to.deep.equal(['the request took too long']);
+      expect(clock.pendingTimers).to.equal(0);
+    });
+
+    it('get no more time by sending a byte now and then', async () => {
+      const socket = await connectAs(slow.portA, 'siteA');
+      await served(1);
+      for (const byte of openEtsi(NULL_KSID).subarray(0, 4)) {
+        await new Promise((sent) => socket.write(Buffer.of(byte), sent));
+        await clock.advance(1_250);
+      }
+      await untilClosed(socket);
+      expect(reasons()).to.deep.equal(['the request took too long']);
+    });
+
+    it('may keep a connection of dialect qubip between requests only so long', async () => {
+      const socket = await connectAs(slow.portA, 'siteA');
+      socket.write(close(QUBIP, CHOSEN_KSID));
+      expect(statusOf(await take(socket, 12))).to.equal(4);
+      await served(1);
+      await clock.advance(5_000);
+      await untilClosed(socket);
+      expect(reasons().join()).to.match(/^(the next request|taking the reply) took too long$/);
+    });
+  });
+
+  it('breaks its connections when it restarts, and serves on', async () => {
+    const socket = await connectAs(pair.portA, 'siteA');
+    const closed = untilClosed(socket);
+    pair.a.restart();
+    await closed;
+    expect(statusOf(await exchange(pair.portA, 'siteA', openEtsi(NULL_KSID)))).to.equal(1);
   });
 
   it('does not spend a key on a client that has left while it waited', async () => {
