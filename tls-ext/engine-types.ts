@@ -217,7 +217,10 @@ export type EngineEvent =
 export interface TlsEngine {
   /** Client: the ClientHello. Server: nothing. Call once, first. */
   start(): EngineEvent[];
-  /** Bytes from the peer, cut anywhere. */
+  /**
+   * Bytes from the peer, cut anywhere. Between `psk-required` or `peer-certificate` and its answer they are
+   * kept, up to a bound (64 KiB, 1 MiB) beyond which the handshake fails: stop reading meanwhile.
+   */
   receive(bytes: Uint8Array): EngineEvent[];
   /** The transport ended. Before close_notify it is a truncation: `failed` with `ERR_TLS_TRUNCATED`. */
   receiveEnd(): EngineEvent[];

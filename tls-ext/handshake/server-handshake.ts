@@ -61,7 +61,7 @@ export function* serverHandshake(wire: HandshakeWire, options: ServerEngineOptio
     const earlySecret = selected?.earlySecret ?? scope.own(EarlySecret.of(suite.hash, undefined));
     if (hello.legacySessionId.length > 0) wire.sendChangeCipherSpec();
     const handshakeKeys = enterHandshakeKeys(change, earlySecret, sharedSecret);
-    if (hello.extensions.earlyData) wire.skipEarlyData('first-decryptable-record');
+    if (hello.extensions.earlyData) wire.skipEarlyData();
 
     const rekeyNegotiated =
       (options.offerRekey ?? false) &&

@@ -76,7 +76,7 @@ function askAgain(
   const cookie = options.cookieKey && sealCookie(options.cookieKey, state);
   wire.send(encodeHelloRetryRequest(hello.legacySessionId, state, cookie));
   if (hello.legacySessionId.length > 0) wire.sendChangeCipherSpec();
-  if (hello.extensions.earlyData) wire.skipEarlyData('second-client-hello');
+  if (hello.extensions.earlyData) wire.skipEarlyData();
   return cookie === undefined ? state : undefined;
 }
 

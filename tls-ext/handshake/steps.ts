@@ -57,8 +57,8 @@ export interface HandshakeWire {
   protectSending(keys: TrafficKeys): void;
   /** Keys for what is received from here on; `unexpected_message` if a part of a message has come under the old ones. */
   protectReceiving(keys: TrafficKeys): void;
-  /** Rejected early data follows: skip it, within a bound. `encrypted` if it can be told from handshake records only by decrypting. */
-  skipEarlyData(until: 'second-client-hello' | 'first-decryptable-record'): void;
+  /** Early data that we don't accept may follow: what can't be read is passed over, within a bound, up to the first record that can. */
+  skipEarlyData(): void;
   /** Longest inner plaintext (content and type) that the peer wants in a protected record. */
   limitRecords(direction: 'sending' | 'receiving', innerPlaintextBytes: number): void;
   /** What the server made of the QKD offer, for a failure that may follow. */

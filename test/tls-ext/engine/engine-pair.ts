@@ -1,13 +1,17 @@
 /** Two engines joined in memory, with answers to their questions scripted by the test. */
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { ml_dsa44, ml_dsa65, ml_dsa87 } from '@noble/post-quantum/ml-dsa.js';
 import { expect } from 'chai';
+import { encode } from '../../../tls-ext/bytes/index.ts';
 import {
   type ClientEngineOptions,
   createClientEngine,
   createServerEngine,
   type EngineEvent,
   type EngineIdentity,
+  fromHex,
   type HandshakeSummary,
+  hexOf,
   NamedGroup,
   type PeerVerdict,
   type PskDecision,
@@ -15,6 +19,7 @@ import {
   SecretBytes,
   type ServerEngineOptions,
   signatureSchemes,
+  signingKeyFromPkcs8,
   signingKeyOf,
   type TlsEngine,
   type TlsError,
@@ -42,6 +47,32 @@ export function testIdentity(type: 'P-256' | 'P-384' | 'ed25519' | 'rsa' | 'rsa-
     ...signingKeyOf(privateKey),
     spki,
   };
+}
+
+const mlDsa = {
+  'ml-dsa-44': { dsa: ml_dsa44, oid: '608648016503040311' },
+  'ml-dsa-65': { dsa: ml_dsa65, oid: '608648016503040312' },
+  'ml-dsa-87': { dsa: ml_dsa87, oid: '608648016503040313' },
+} as const;
+
+/** The same with an ML-DSA key, in the encodings of RFC 9881: as seed, and as SubjectPublicKeyInfo. */
+export function mlDsaIdentity(parameters: keyof typeof mlDsa): TestIdentity {
+  const { dsa, oid } = mlDsa[parameters];
+  const seed = random(32);
+  const pkcs8 = fromHex(`3034020100300b0609${oid}04228020${hexOf(seed)}`);
+  const bits = encode((w) =>
+    w
+      .u8(0x03)
+      .u8(0x82)
+      .vector(2, Uint8Array.of(0, ...dsa.keygen(seed).publicKey)),
+  );
+  const spki = encode((w) =>
+    w
+      .u8(0x30)
+      .u8(0x82)
+      .vector(2, (inner) => inner.bytes(fromHex(`300b0609${oid}`)).bytes(bits)),
+  );
+  return { chain: [Uint8Array.of(0x30, 0)], ...signingKeyFromPkcs8(pkcs8), spki };
 }
 
 export const serverIdentity = testIdentity();
