@@ -242,6 +242,7 @@ export class TlsConnection {
     this.#pending.length = 0;
     this.#nextPending = 0;
     this.#dispatching = false;
+    if (this.#state === 'closing') this.#endSocket();
   }
 
   #dispatch(event: EngineEvent): void {
@@ -300,10 +301,16 @@ export class TlsConnection {
     this.#state = 'closing';
     clearTimeout(this.#timer);
     this.#socket.setTimeout(0);
+    // What the engine still has to say, such as an alert, stands in the queue that is being worked off.
+    if (!this.#dispatching) this.#endSocket();
+  }
+
+  #endSocket(): void {
     if (!this.#connected) {
       this.#socket.destroy();
       return;
     }
+    if (this.#socket.writableEnded || this.#socket.destroyed) return;
     this.#socket.end();
     this.#timer = setTimeout(() => this.#socket.destroy(), LINGER_MS);
     this.resumeReading();
