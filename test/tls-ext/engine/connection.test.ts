@@ -3,14 +3,19 @@ import { inspect } from 'node:util';
 import { expect } from 'chai';
 import {
   Alert,
+  CipherSuite,
+  cipherSuiteInfo,
   createClientEngine,
   createServerEngine,
   defaultKeyAgreements,
   type EngineEvent,
+  fromHex,
   type KeyAgreementProvider,
-  type SecretBytes,
+  SecretBytes,
   TlsMisuseError,
 } from '../../../tls-ext/index.ts';
+import { type ClientHandshakeTrafficSecret, deriveTrafficKeys } from '../../../tls-ext/key-schedule/index.ts';
+import { RecordWriter } from '../../../tls-ext/record/index.ts';
 import { MAX_PAUSED_BYTES_BEFORE_HELLO } from '../../../tls-ext/tls-endpoint.ts';
 import {
   clientIdentity,
@@ -79,6 +84,33 @@ describe('bytes that are no TLS 1.3', () => {
   it('application data or change_cipher_spec before anything else', () => {
     expect(failure(serverTold(record(23, 1, 2, 3)))?.alert).to.equal(Alert.unexpectedMessage);
     expect(failure(serverTold(changeCipherSpec))?.alert).to.equal(Alert.unexpectedMessage);
+  });
+
+  it('another record inside of a handshake message', () => {
+    const start = record(22, 1, 0, 1, 0, 3, 3);
+    for (const between of [record(21, 2, 40), changeCipherSpec]) {
+      expect(failure(serverTold(start, between))?.code).to.equal('ERR_TLS_UNEXPECTED_MESSAGE');
+    }
+  });
+
+  it('application data before Finished, although under keys', () => {
+    let secret: SecretBytes | undefined;
+    const pair = enginePair({
+      client: {
+        unsafeKeyLog: (line) => {
+          const [label, , hex] = line.split(' ');
+          if (label === 'CLIENT_HANDSHAKE_TRAFFIC_SECRET') secret = new SecretBytes(fromHex(hex as string));
+        },
+      },
+      clientAnswers: { verdict: () => undefined },
+    }).run();
+    const suite = cipherSuiteInfo(CipherSuite.aes256GcmSha384);
+    if (suite === undefined || secret === undefined) throw new Error('no keys');
+    const writer = new RecordWriter();
+    writer.setKeys(deriveTrafficKeys(suite, secret as unknown as ClientHandshakeTrafficSecret));
+    for (const { bytes } of writer.writeApplicationData(random(10))) inject(pair, 'server', bytes);
+    expect(pair.server.error?.code).to.equal('ERR_TLS_UNEXPECTED_MESSAGE');
+    expect(pair.server.received).to.deep.equal([]);
   });
 
   it('an alert of one byte', () => {

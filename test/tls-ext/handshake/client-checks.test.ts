@@ -11,7 +11,14 @@ import {
   encodeNewSessionTicket,
   HandshakeType,
 } from '../../../tls-ext/messages/index.ts';
-import { clientIdentity, expectConnected, expectFailure, qkdPsk } from '../engine/engine-pair.ts';
+import {
+  clientIdentity,
+  expectConnected,
+  expectFailure,
+  qkdPsk,
+  type TestIdentity,
+  testIdentity,
+} from '../engine/engine-pair.ts';
 import {
   againstServer,
   changeEncryptedExtensions,
@@ -28,6 +35,13 @@ const unsupported = ['ERR_TLS_UNSUPPORTED_EXTENSION', Alert.unsupportedExtension
 const missing = ['ERR_TLS_MISSING_EXTENSION', Alert.missingExtension] as const;
 const decode = ['ERR_TLS_DECODE', Alert.decodeError] as const;
 const decrypt = ['ERR_TLS_DECRYPT', Alert.decryptError] as const;
+
+const p384 = testIdentity('P-384');
+const pretendingP256: TestIdentity = {
+  ...p384,
+  signatureSchemes: [0x0403],
+  sign: (_scheme, content) => p384.sign(0x0503, content),
+};
 
 type Options = Parameters<typeof againstServer>[1];
 type Expected = readonly [string, number];
@@ -283,12 +297,13 @@ describe('a client and the server it distrusts', () => {
         decrypt,
         () => ({ client: { alpnProtocols: ['a'] }, server: { alpnProtocols: ['a'] } }),
       ],
+      // A right signature, by the certificate's key, in a scheme that only the server speaks of.
       'a scheme that was not offered': [
         on(HandshakeType.certificateVerify, (message) => [
-          Uint8Array.from(message, (byte, i) => (i === 4 ? 0x08 : i === 5 ? 0x07 : byte)),
+          Uint8Array.from(message, (byte, i) => (i === 4 ? 0x05 : i === 5 ? 0x03 : byte)),
         ]),
         illegal,
-        () => ({ client: { signatureSchemes: [0x0403] } }),
+        () => ({ client: { signatureSchemes: [0x0403] }, server: { identity: pretendingP256 } }),
       ],
       'a context in CertificateRequest': [
         on(HandshakeType.certificate, (message) => [request(Uint8Array.of(1)), message]),
