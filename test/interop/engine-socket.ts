@@ -25,6 +25,8 @@ export class EngineSocket {
   readonly #waiting: { readonly done: () => boolean; readonly resolve: () => void }[] = [];
   #received: Uint8Array[] = [];
   receivedBytes = 0;
+  /** How often the engine had something to send. */
+  writes = 0;
   summary: HandshakeSummary | undefined;
   error: TlsError | undefined;
   peerClosed = false;
@@ -88,6 +90,7 @@ export class EngineSocket {
     for (const event of events) {
       switch (event.type) {
         case 'write':
+          this.writes++;
           this.#socket.write(event.bytes, () => event.release?.());
           break;
         case 'plaintext':
