@@ -32,7 +32,8 @@ export const demoCommand: CommandModule<object, DemoArguments> = {
         if (!(length >= 0 && length <= 75)) {
           throw new Error('--length is 0 to 75 (km): farther away a block takes too long for a demo');
         }
-        if (!(eve >= 0.1 && eve <= 1)) throw new Error('--eve is 0.1 to 1: less would not stop the key');
+        if (!(eve >= 0.15 && eve <= 1))
+          throw new Error('--eve is 0.15 to 1: from about 0.11 down a link of 25 km still makes key');
         return true;
       })
       .example('$0 demo', 'the story, in under half a minute')
