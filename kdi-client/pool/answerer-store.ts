@@ -63,6 +63,7 @@ export class AnswererStore {
   readonly #gone = new Map<string, number>();
   readonly #totals = { accepted: 0, burnt: 0, dropped: 0, expired: 0 };
   #cancelSweep: (() => void) | undefined;
+  #sweepAtMs = Number.POSITIVE_INFINITY;
 
   constructor({ ledger, ...options }: AnswererStoreOptions) {
     this.#ledger = ledger;
@@ -119,7 +120,7 @@ export class AnswererStore {
     this.#held.set(referenceText(key.reference), { key, expiresAtMs });
     this.#countByDrawer.set(drawer, this.countOf(drawer) + 1);
     this.#totals.accepted++;
-    this.#watch();
+    this.#watch(expiresAtMs);
   }
 
   /** The key of a reference, if it is here and still good. Burns nothing: an abandoned handshake costs no key. */
@@ -215,26 +216,30 @@ export class AnswererStore {
     return until !== undefined && until > this.#options.clock.now();
   }
 
-  #watch(): void {
-    if (this.#cancelSweep !== undefined || this.#held.size === 0) return;
-    let earliest = Number.POSITIVE_INFINITY;
-    for (const { expiresAtMs } of this.#held.values()) earliest = Math.min(earliest, expiresAtMs);
-    const { clock } = this.#options;
+  #watch(expiresAtMs: number): void {
     // Late by a second at most, so that many keys cost one pass; find and burn look at the time themselves.
-    this.#cancelSweep = clock.schedule(() => this.#sweep(), Math.max(0, earliest - clock.now()) + 1_000);
+    const atMs = expiresAtMs + 1_000;
+    if (atMs > this.#sweepAtMs) return;
+    this.#cancelSweep?.();
+    this.#sweepAtMs = atMs;
+    const { clock } = this.#options;
+    this.#cancelSweep = clock.schedule(() => this.#sweep(), Math.max(0, atMs - clock.now()));
   }
 
   #sweep(): void {
     this.#cancelSweep = undefined;
+    this.#sweepAtMs = Number.POSITIVE_INFINITY;
     const now = this.#options.clock.now();
+    let earliest = Number.POSITIVE_INFINITY;
     for (const [text, { expiresAtMs }] of [...this.#held]) {
-      if (expiresAtMs <= now && this.#remove(text)) this.#totals.expired++;
+      if (expiresAtMs > now) earliest = Math.min(earliest, expiresAtMs);
+      else if (this.#remove(text)) this.#totals.expired++;
     }
     for (const [hash, until] of this.#gone) {
       if (until > now) break;
       this.#gone.delete(hash);
     }
-    this.#watch();
+    if (this.#held.size > 0) this.#watch(earliest);
   }
 }
 

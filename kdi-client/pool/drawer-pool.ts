@@ -4,14 +4,14 @@
  * one way out. The key channel itself is elsewhere; proxy/ joins the two by
  * `DrawerPoolHooks` and the methods named after what the channel hears.
  */
-import { bytesEqual, hexOf } from '../../tls-ext/bytes/index.ts';
+import { bytesEqual } from '../../tls-ext/bytes/index.ts';
 import { isKdiError, KdiError, KdiErrorCode, KdiMisuseError } from '../errors.ts';
 import { type DeliveredKey, type DrawStream, type QkdKeyReference, referenceText } from '../key-source.ts';
 import { ledgerId } from '../ledger/spent-ledger.ts';
 import { Backoff } from './backoff.ts';
 import type { KeyStock } from './budget.ts';
 import { DepthPolicy, exhaustionMs } from './depth.ts';
-import { DrawerKeys, type KeyOrigin } from './drawer-keys.ts';
+import { type DrawerKey, DrawerKeys, type KeyOrigin } from './drawer-keys.ts';
 import {
   type DrawerPoolEvent,
   type DrawerPoolOptions,
@@ -22,6 +22,7 @@ import {
   NoKeyReason,
   type TakeResult,
 } from './drawer-pool-types.ts';
+import { DrawerStreams, type PoolStream } from './drawer-streams.ts';
 import { TakeQueue } from './take-queue.ts';
 
 /** Quarantined streams in a row after which the KME itself is quarantined. */
@@ -30,14 +31,6 @@ const MISMATCHES_UNTIL_KME_QUARANTINE = 3;
 const FAILURES_UNTIL_FRESH_STREAM = 5;
 /** The same for a KME that answers, but knows of no peer or no link. */
 const REFUSALS_UNTIL_FRESH_STREAM = 30;
-
-/** The stream in use. KMEs without streams have one too, with nothing to announce. */
-interface CurrentStream {
-  readonly origin: KeyOrigin;
-  draw: DrawStream | undefined;
-  ksid: Uint8Array | undefined;
-  peerOpened: boolean;
-}
 
 export interface TakeOptions {
   readonly purpose?: KeyPurpose;
@@ -55,7 +48,8 @@ export class DrawerPool {
   readonly #failureBackoff: Backoff;
   readonly #emptyBackoff: Backoff;
   readonly #mismatchBackoff: Backoff;
-  readonly #retired = new Map<KeyOrigin, CurrentStream>();
+  readonly #unavailableBackoff: Backoff;
+  readonly #streams: DrawerStreams;
   readonly #waiters: TakeQueue;
   readonly #abort = new AbortController();
   readonly #totals: MutableTotals = {
@@ -73,7 +67,6 @@ export class DrawerPool {
   #high: number;
   #reserveFloor: number;
   #quota: number;
-  #stream: CurrentStream | undefined;
   #instance: Uint8Array | undefined;
   #channelUp = false;
   #peerKmeReachable = true;
@@ -81,7 +74,6 @@ export class DrawerPool {
   /** Drawing goes on until the high watermark once it has begun. */
   #wantsMore = true;
   #cancelRetry: (() => void) | undefined;
-  #cancelOpenTimeout: (() => void) | undefined;
   #lastError: KdiError | undefined;
   #mismatchesInARow = 0;
   #closed = false;
@@ -98,7 +90,18 @@ export class DrawerPool {
     this.#waiters = new TakeQueue(clock, (purpose) => this.#lend(purpose));
     this.#failureBackoff = new Backoff({ firstMs: 500, maxMs: 30_000, random });
     this.#emptyBackoff = new Backoff({ firstMs: 200, maxMs: 2_000, random });
+    this.#unavailableBackoff = new Backoff({ firstMs: 200, maxMs: 30_000, random });
     this.#mismatchBackoff = new Backoff({ firstMs: 1_000, maxMs: 60_000, random });
+    this.#streams = new DrawerStreams({
+      source: options.source,
+      peerSaeId: options.peerSaeId,
+      clock,
+      hooks: options.hooks,
+      openTimeoutMs: options.streamOpenTimeoutMs ?? 60_000,
+      channelUp: () => this.#channelUp,
+      emit: (event) => this.#emit(event),
+      onChange: () => this.#fill(),
+    });
     this.#keys = new DrawerKeys({
       clock,
       keyTtlMs: options.keyTtlMs ?? 3_600_000,
@@ -112,7 +115,7 @@ export class DrawerPool {
         this.#emit({ type: 'dropped', reference: key.delivered.reference, reason });
       },
       onRemoved: (key) => {
-        this.#retireIfSpent(key.origin);
+        this.#streams.closeIfSpent(key.origin);
         this.#fill();
       },
       onReleased: () => this.#waiters.serve(),
@@ -135,8 +138,10 @@ export class DrawerPool {
     if (this.#instance !== undefined && !sameInstance) this.#startOver('closed');
     this.#instance = Uint8Array.from(instance);
     this.#channelUp = true;
-    if (sameInstance) this.#announceAgain();
-    else if (startSpreadMs > 0) this.#retryIn(this.#options.random() * startSpreadMs);
+    if (sameInstance) {
+      this.#streams.announceAgain();
+      this.#announce([...this.#keys.values()].filter((key) => key.state !== 'leased'));
+    } else if (startSpreadMs > 0) this.#retryIn(this.#options.random() * startSpreadMs);
     this.#fill();
   }
 
@@ -147,23 +152,18 @@ export class DrawerPool {
 
   /** The peer opened the stream at its KME. */
   streamOpened(ksid: Uint8Array): void {
-    const stream = this.#streamOf(ksid);
-    if (stream === undefined || stream.peerOpened) return;
-    stream.peerOpened = true;
-    this.#peerKmeReachable = true;
-    this.#streamUsable(stream);
+    if (this.#streams.peerOpened(ksid)) this.#peerKmeReachable = true;
   }
 
   /** The peer can't open it yet; it goes on trying and says `streamOpened` later. */
   streamFailed(ksid: Uint8Array): void {
-    if (this.#streamOf(ksid) !== undefined) this.#peerKmeReachable = false;
+    if (this.#streams.find(ksid) !== undefined) this.#peerKmeReachable = false;
   }
 
   /** The peer gave it up for good, or its KME lost it: a fresh one is opened. */
   streamLost(ksid: Uint8Array): void {
-    const stream = this.#streamOf(ksid);
-    if (stream === undefined) return;
-    this.#retireStream();
+    if (this.#streams.find(ksid) === undefined) return;
+    this.#streams.retire();
     this.#retryIn(this.#failureBackoff.next());
   }
 
@@ -179,6 +179,7 @@ export class DrawerPool {
     this.#peerKmeReachable = true;
     this.#mismatchesInARow = 0;
     this.#mismatchBackoff.reset();
+    this.#unavailableBackoff.reset();
     this.#emit({ type: 'keys-ready', ready: this.#keys.count('ready') });
     this.#waiters.serve();
     this.#fill();
@@ -188,7 +189,11 @@ export class DrawerPool {
   /** The peer doesn't have it, or no more: burnt. It's not told, since it said so. One that is on loan goes when it comes back. */
   markUnavailable(reference: QkdKeyReference): void {
     const key = this.#keys.get(referenceText(reference));
-    if (key !== undefined) this.#keys.giveUp(key, 'unavailable');
+    if (key === undefined) return;
+    this.#peerKmeReachable = false;
+    // A peer that can't get any of our keys must not make us draw them all: one pause for a batch, longer each time.
+    if (this.#cancelRetry === undefined) this.#retryIn(this.#unavailableBackoff.next());
+    this.#keys.giveUp(key, 'unavailable');
   }
 
   /** The peer has another key under this reference: what it came with is quarantined. */
@@ -206,8 +211,7 @@ export class DrawerPool {
       kmeQuarantined: this.#kmeQuarantined,
       retryInMs,
     });
-    const stream = this.#stream;
-    if (stream !== undefined && stream.origin === key.origin && this.#options.source.needsStream) this.#retireStream();
+    if (this.#streams.current?.origin === key.origin) this.#streams.retire();
     // The pause stands before the keys go: each that goes asks for another.
     this.#retryIn(retryInMs);
     this.#keys.withdraw(key.origin, 'mismatch');
@@ -270,7 +274,7 @@ export class DrawerPool {
       kme: this.#options.source.kme,
       api: this.#options.source.api,
       channelUp: this.#channelUp,
-      streamOpen: this.#usable(),
+      streamOpen: this.#streams.usable,
       lowWatermark: this.#low,
       highWatermark: this.#high,
       reserveFloor: this.#reserveFloor,
@@ -296,15 +300,11 @@ export class DrawerPool {
     this.#closed = true;
     this.#abort.abort();
     this.#cancelRetry?.();
-    this.#cancelOpenTimeout?.();
     this.#keys.clear('closed');
     this.#keys.stop();
     this.#waiters.close();
-    const streams = [...this.#retired.values(), ...(this.#stream === undefined ? [] : [this.#stream])];
-    this.#stream = undefined;
-    this.#retired.clear();
     this.#channelUp = false;
-    await Promise.all(streams.map((stream) => stream.draw?.close()));
+    await this.#streams.close();
   }
 
   // Filling.
@@ -337,10 +337,10 @@ export class DrawerPool {
   #fill(): void {
     if (this.#closed || !this.#channelUp || this.#filling || this.#cancelRetry !== undefined || !this.#mayDraw())
       return;
-    const stream = this.#stream;
-    if (stream === undefined) void this.#run((signal) => this.#openStream(signal));
-    else if (stream.draw?.ended) this.#retireAndRefill();
-    else if (this.#usable()) void this.#run((signal) => this.#drawFrom(stream, signal));
+    const stream = this.#streams.current;
+    if (stream?.draw?.ended) this.#streams.retire();
+    if (this.#streams.current === undefined) void this.#run((signal) => this.#streams.open(signal));
+    else if (stream !== undefined && this.#streams.usable) void this.#run((signal) => this.#drawFrom(stream, signal));
   }
 
   async #run(step: (signal: AbortSignal) => Promise<void>): Promise<void> {
@@ -355,53 +355,7 @@ export class DrawerPool {
     this.#fill();
   }
 
-  async #openStream(signal: AbortSignal): Promise<void> {
-    const { source, peerSaeId, hooks } = this.#options;
-    const origin: KeyOrigin = { kme: source.kme, held: 0, withdrawn: false, peerKnows: true };
-    const stream: CurrentStream = { origin, draw: undefined, ksid: undefined, peerOpened: !source.needsStream };
-    this.#stream = stream;
-    try {
-      stream.draw = await source.openDraw(peerSaeId, {
-        signal,
-        onAnnouncement: (announcement) => {
-          // A source that fails over in the middle of opening announces once more.
-          if (stream.ksid !== undefined) hooks.closeStream(stream.ksid);
-          stream.ksid = announcement.ksid;
-          if (this.#channelUp && this.#stream === stream) hooks.announceStream(announcement);
-        },
-      });
-    } catch (error) {
-      if (this.#stream === stream) this.#stream = undefined;
-      if (stream.ksid !== undefined) hooks.closeStream(stream.ksid);
-      throw error;
-    }
-    if (this.#stream !== stream) {
-      // Given up while it was being opened.
-      await stream.draw.close();
-      return;
-    }
-    if (!stream.peerOpened) this.#awaitPeer(stream);
-    this.#streamUsable(stream);
-  }
-
-  #awaitPeer(stream: CurrentStream): void {
-    this.#cancelOpenTimeout?.();
-    this.#cancelOpenTimeout = this.#options.clock.schedule(() => {
-      this.#cancelOpenTimeout = undefined;
-      if (this.#stream === stream && !stream.peerOpened) this.#retireAndRefill();
-    }, this.#options.streamOpenTimeoutMs ?? 60_000);
-  }
-
-  #streamUsable(stream: CurrentStream): void {
-    if (stream.draw === undefined || !stream.peerOpened) return;
-    this.#cancelOpenTimeout?.();
-    this.#cancelOpenTimeout = undefined;
-    const ksid = stream.ksid === undefined ? {} : { ksid: stream.ksid };
-    this.#emit({ type: 'stream-opened', kme: stream.origin.kme, ...ksid });
-    this.#fill();
-  }
-
-  async #drawFrom(stream: CurrentStream, signal: AbortSignal): Promise<void> {
+  async #drawFrom(stream: PoolStream, signal: AbortSignal): Promise<void> {
     const draw = stream.draw as DrawStream;
     const missing = this.#mismatchesInARow > 0 ? 1 : this.#high - this.#ahead();
     const wanted = Math.max(1, Math.min(missing, this.#quota - this.#keys.size));
@@ -414,7 +368,7 @@ export class DrawerPool {
     this.#totals.drawn += delivered.length;
     this.#depth.recordSupply(this.#options.clock.now(), delivered.length);
     const fresh = await this.#spend(delivered);
-    if (this.#closed || stream.origin.withdrawn || this.#stream !== stream) {
+    if (this.#closed || stream.origin.withdrawn || this.#streams.current !== stream) {
       for (const key of fresh) key.secret.wipe();
       return;
     }
@@ -444,42 +398,31 @@ export class DrawerPool {
     }
   }
 
-  #admit(stream: CurrentStream, delivered: readonly DeliveredKey[]): void {
+  #admit(stream: PoolStream, delivered: readonly DeliveredKey[]): void {
     // A mismatch condemns a 004 stream, but only the batch where there are no streams.
     const origin: KeyOrigin = this.#options.source.needsStream
       ? stream.origin
       : { kme: delivered[0]?.metadata.kme ?? stream.origin.kme, held: 0, withdrawn: false, peerKnows: true };
+    const added: DrawerKey[] = [];
     let duplicate: QkdKeyReference | undefined;
-    for (const key of delivered) {
-      if (this.#keys.size >= this.#quota) key.secret.wipe();
-      else if (this.#keys.add(key, origin) === undefined) duplicate = key.reference;
+    for (const each of delivered) {
+      const hasRoom = this.#keys.size < this.#quota;
+      const key = hasRoom ? this.#keys.add(each, origin) : undefined;
+      if (key !== undefined) added.push(key);
+      else each.secret.wipe();
+      if (hasRoom && key === undefined) duplicate = each.reference;
     }
-    if (this.#channelUp) this.#announceDrawn();
+    // What is drawn while the channel is down is announced when it is back.
+    if (this.#channelUp) this.#announce(added);
     if (duplicate !== undefined) {
       throw new KdiError(KdiErrorCode.duplicateKey, `KME ${origin.kme} gave ${referenceText(duplicate)} twice`);
     }
   }
 
-  #announceDrawn(): void {
-    const drawn = [...this.#keys.values()].filter((key) => key.state === 'drawn');
-    if (drawn.length === 0) return;
-    for (const key of drawn) this.#keys.markAnnounced(key);
-    this.#options.hooks.announceKeys(drawn.map(({ delivered }) => delivered));
-  }
-
-  /** After a reconnect to the same process: stream first, then the keys that are left. */
-  #announceAgain(): void {
-    const { hooks } = this.#options;
-    const stream = this.#stream;
-    const announcement = stream?.draw?.announcement;
-    if (stream !== undefined && announcement !== undefined) {
-      stream.peerOpened = false;
-      this.#awaitPeer(stream);
-      hooks.announceStream(announcement);
-    }
-    const left = [...this.#keys.values()].filter((key) => key.state !== 'leased');
-    for (const key of left) this.#keys.markAnnounced(key);
-    if (left.length > 0) hooks.announceKeys(left.map(({ delivered }) => delivered));
+  #announce(keys: readonly DrawerKey[]): void {
+    if (keys.length === 0) return;
+    for (const key of keys) this.#keys.markAnnounced(key);
+    this.#options.hooks.announceKeys(keys.map(({ delivered }) => delivered));
   }
 
   // Failing.
@@ -494,7 +437,7 @@ export class DrawerPool {
     const backoff = isEmptiness(error) ? this.#emptyBackoff : this.#failureBackoff;
     const retryInMs = backoff.next();
     this.#emit({ type: 'failure', kme: this.#options.source.kme, error, retryInMs });
-    if (this.#stream?.draw?.ended || this.#streamIsDoubtful(error)) this.#retireStream();
+    if (this.#streams.current?.draw?.ended || this.#streamIsDoubtful(error)) this.#streams.retire();
     this.#retryIn(retryInMs);
   }
 
@@ -517,36 +460,10 @@ export class DrawerPool {
     }, delayMs);
   }
 
-  #retireAndRefill(): void {
-    this.#retireStream();
-    this.#fill();
-  }
-
-  /** No more draws from the current stream; it's closed once its last key is gone. */
-  #retireStream(): void {
-    const stream = this.#stream;
-    if (stream === undefined) return;
-    this.#stream = undefined;
-    this.#cancelOpenTimeout?.();
-    this.#cancelOpenTimeout = undefined;
-    const ksid = stream.ksid === undefined ? {} : { ksid: stream.ksid };
-    this.#emit({ type: 'stream-ended', kme: stream.origin.kme, ...ksid });
-    this.#retired.set(stream.origin, stream);
-    this.#retireIfSpent(stream.origin);
-  }
-
-  #retireIfSpent(origin: KeyOrigin): void {
-    const stream = this.#retired.get(origin);
-    if (stream === undefined || origin.held > 0) return;
-    this.#retired.delete(origin);
-    if (stream.ksid !== undefined) this.#options.hooks.closeStream(stream.ksid);
-    void stream.draw?.close();
-  }
-
   /** The peer's process is another one: nothing that the old one knew is of use. */
   #startOver(reason: 'closed'): void {
     this.#channelUp = false;
-    this.#retireStream();
+    this.#streams.retire();
     const origins = new Set([...this.#keys.values()].map(({ origin }) => origin));
     for (const origin of origins) {
       origin.peerKnows = false;
@@ -555,11 +472,6 @@ export class DrawerPool {
   }
 
   // Answering.
-
-  #usable(): boolean {
-    const stream = this.#stream;
-    return stream?.draw !== undefined && stream.peerOpened && !stream.draw.ended;
-  }
 
   #takeNow(purpose: KeyPurpose): TakeResult {
     const lease = this.#lend(purpose);
@@ -594,12 +506,7 @@ export class DrawerPool {
       return isEmptiness(this.#lastError) ? NoKeyReason.poolEmpty : NoKeyReason.kmeUnreachable;
     }
     if (!this.#peerKmeReachable) return NoKeyReason.peerKmeUnreachable;
-    return this.#usable() ? NoKeyReason.poolEmpty : NoKeyReason.streamOpening;
-  }
-
-  #streamOf(ksid: Uint8Array): CurrentStream | undefined {
-    const stream = this.#stream;
-    return stream?.ksid !== undefined && hexOf(stream.ksid) === hexOf(ksid) ? stream : undefined;
+    return this.#streams.usable ? NoKeyReason.poolEmpty : NoKeyReason.streamOpening;
   }
 
   #expectWatermarks(): void {

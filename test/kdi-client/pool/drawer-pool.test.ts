@@ -31,7 +31,7 @@ class Bench {
   readonly dropped: string[] = [];
   readonly events: DrawerPoolEvent[] = [];
   peerOpens = true;
-  answer: 'ready' | 'mismatch' | 'nothing' = 'ready';
+  answer: 'ready' | 'mismatch' | 'unavailable' | 'nothing' = 'ready';
   readonly pool: DrawerPool;
 
   constructor(options: Partial<DrawerPoolOptions> = {}) {
@@ -51,6 +51,7 @@ class Bench {
             expect(hexOf(secret.expose())).to.equal(hexOf(keyOf(reference).expose()));
             this.announced.push(reference);
             if (this.answer === 'ready') queueMicrotask(() => this.pool.markReady(reference));
+            if (this.answer === 'unavailable') queueMicrotask(() => this.pool.markUnavailable(reference));
             if (this.answer === 'mismatch') queueMicrotask(() => this.pool.markMismatch(reference));
           }
         },
@@ -308,10 +309,22 @@ describe('kdi-client/pool/drawer-pool', () => {
     bench.pool.markUnavailable(onLoan.reference);
     expect(bench.pool.status()).to.include({ leased: 1 });
     onLoan.release();
-    await settle();
+    await bench.clock.advance(200);
     expect(bench.pool.status()).to.include({ ready: 4, leased: 0 });
     expect(bench.dropped).to.deep.equal([]);
     expect(bench.pool.status().totals.dropped).to.equal(2);
+  });
+
+  it('does not burn the KME’s keys on a peer that can get none of them', async () => {
+    const bench = new Bench();
+    bench.answer = 'unavailable';
+    await bench.up();
+    await bench.clock.advance(10_000);
+    expect(bench.source.draws).to.be.at.most(40);
+    expect(reasonOf(bench.pool.take())).to.equal('peer_kme_unreachable');
+    bench.answer = 'ready';
+    await bench.clock.advance(30_000);
+    expect(bench.pool.status().ready).to.equal(4);
   });
 
   it('opens a fresh stream after a pause when the peer lost the old one', async () => {

@@ -71,11 +71,15 @@ export class FakeSource implements KeySource {
     this.#clock = clock;
   }
 
-  /** The KME lost its memory: it gives the same KSIDs and indices again, with other bits. */
+  /** The KME lost its memory: it has other bits under old references. */
   forget(seed: string): void {
-    this.streamsOpened = 0;
     this.#spent.clear();
     this.seed = seed;
+  }
+
+  /** As the client of a process that just started: it can't know which KSIDs were had before. */
+  restart(): void {
+    this.streamsOpened = 0;
   }
 
   /** Calls made from now on wait until `letGo`. */

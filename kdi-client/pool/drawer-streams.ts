@@ -1,0 +1,162 @@
+/**
+ * The streams of one drawer's pool: the current one, from its opening here and
+ * at the peer on, and retired ones, which stay open until their last key is
+ * gone. KMEs without streams have one too, with nothing to announce.
+ */
+import { hexOf } from '../../tls-ext/bytes/index.ts';
+import type { Clock } from '../clock.ts';
+import type { DrawStream, KeySource } from '../key-source.ts';
+import type { KeyOrigin } from './drawer-keys.ts';
+import type { DrawerPoolEvent, DrawerPoolHooks } from './drawer-pool-types.ts';
+
+/** A stream as the pool sees it. */
+export interface PoolStream {
+  readonly origin: KeyOrigin;
+  /** Undefined while it is being opened at our KME. */
+  draw: DrawStream | undefined;
+  ksid: Uint8Array | undefined;
+  /** Whether the peer has opened it too. */
+  peerOpened: boolean;
+}
+
+export interface DrawerStreamsOptions {
+  readonly source: KeySource;
+  readonly peerSaeId: string;
+  readonly clock: Clock;
+  readonly hooks: DrawerPoolHooks;
+  readonly openTimeoutMs: number;
+  readonly channelUp: () => boolean;
+  readonly emit: (event: DrawerPoolEvent) => void;
+  /** Keys can be drawn now, or a fresh stream has to be opened. */
+  readonly onChange: () => void;
+}
+
+export class DrawerStreams {
+  readonly #options: DrawerStreamsOptions;
+  readonly #retired = new Map<KeyOrigin, PoolStream>();
+  #current: PoolStream | undefined;
+  #cancelOpenTimeout: (() => void) | undefined;
+
+  constructor(options: DrawerStreamsOptions) {
+    this.#options = options;
+  }
+
+  get current(): PoolStream | undefined {
+    return this.#current;
+  }
+
+  /** Whether keys can be drawn from the current stream. */
+  get usable(): boolean {
+    const stream = this.#current;
+    return stream?.draw !== undefined && stream.peerOpened && !stream.draw.ended;
+  }
+
+  /** The current stream, if that is its KSID. */
+  find(ksid: Uint8Array): PoolStream | undefined {
+    const stream = this.#current;
+    return stream?.ksid !== undefined && hexOf(stream.ksid) === hexOf(ksid) ? stream : undefined;
+  }
+
+  /** Opens a fresh one at our KME, and has it announced. Rejects with the KME's error. */
+  async open(signal: AbortSignal): Promise<void> {
+    const { source, peerSaeId, hooks, channelUp } = this.#options;
+    const origin: KeyOrigin = { kme: source.kme, held: 0, withdrawn: false, peerKnows: true };
+    const stream: PoolStream = { origin, draw: undefined, ksid: undefined, peerOpened: !source.needsStream };
+    this.#current = stream;
+    try {
+      stream.draw = await source.openDraw(peerSaeId, {
+        signal,
+        onAnnouncement: (announcement) => {
+          // A source that fails over in the middle of opening announces once more.
+          if (stream.ksid !== undefined) hooks.closeStream(stream.ksid);
+          stream.ksid = announcement.ksid;
+          if (channelUp() && this.#current === stream) hooks.announceStream(announcement);
+        },
+      });
+    } catch (error) {
+      if (this.#current === stream) this.#current = undefined;
+      this.#retired.delete(origin);
+      if (stream.ksid !== undefined) hooks.closeStream(stream.ksid);
+      throw error;
+    }
+    if (this.#current !== stream) {
+      // Given up while it was being opened.
+      await stream.draw.close();
+      return;
+    }
+    if (!stream.peerOpened) this.#awaitPeer(stream);
+    this.#checkUsable(stream);
+  }
+
+  /** The peer has opened it. False if it isn't the current one, or was opened before. */
+  peerOpened(ksid: Uint8Array): boolean {
+    const stream = this.find(ksid);
+    if (stream === undefined || stream.peerOpened) return false;
+    stream.peerOpened = true;
+    this.#checkUsable(stream);
+    return true;
+  }
+
+  /** After a reconnect to the same process of the peer. */
+  announceAgain(): void {
+    const stream = this.#current;
+    const announcement = stream?.draw?.announcement;
+    if (stream === undefined || announcement === undefined) return;
+    stream.peerOpened = false;
+    this.#awaitPeer(stream);
+    this.#options.hooks.announceStream(announcement);
+  }
+
+  /** No more draws from the current one; it's closed once its last key is gone. */
+  retire(): void {
+    const stream = this.#current;
+    if (stream === undefined) return;
+    this.#current = undefined;
+    this.#stopWaiting();
+    this.#options.emit({ type: 'stream-ended', kme: stream.origin.kme, ...ksidOf(stream) });
+    this.#retired.set(stream.origin, stream);
+    this.closeIfSpent(stream.origin);
+  }
+
+  closeIfSpent(origin: KeyOrigin): void {
+    const stream = this.#retired.get(origin);
+    if (stream === undefined || origin.held > 0) return;
+    this.#retired.delete(origin);
+    if (stream.ksid !== undefined) this.#options.hooks.closeStream(stream.ksid);
+    void stream.draw?.close();
+  }
+
+  async close(): Promise<void> {
+    this.#stopWaiting();
+    const streams = [...this.#retired.values(), ...(this.#current === undefined ? [] : [this.#current])];
+    this.#current = undefined;
+    this.#retired.clear();
+    await Promise.all(streams.map((stream) => stream.draw?.close()));
+  }
+
+  #awaitPeer(stream: PoolStream): void {
+    this.#stopWaiting();
+    this.#cancelOpenTimeout = this.#options.clock.schedule(() => {
+      this.#cancelOpenTimeout = undefined;
+      if (this.#current !== stream || stream.peerOpened) return;
+      this.retire();
+      this.#options.onChange();
+    }, this.#options.openTimeoutMs);
+  }
+
+  #stopWaiting(): void {
+    this.#cancelOpenTimeout?.();
+    this.#cancelOpenTimeout = undefined;
+  }
+
+  #checkUsable(stream: PoolStream): void {
+    if (stream.draw === undefined || !stream.peerOpened) return;
+    this.#stopWaiting();
+    this.#options.emit({ type: 'stream-opened', kme: stream.origin.kme, ...ksidOf(stream) });
+    this.#options.onChange();
+  }
+}
+
+function ksidOf({ ksid }: PoolStream): { readonly ksid?: Uint8Array } {
+  return ksid === undefined ? {} : { ksid };
+}
