@@ -20,7 +20,7 @@
 
 #define KEYS 2
 #define STREAMS 2
-#define QUEUE 6
+#define QUEUE 7
 #define NONE 255
 
 /* Messages; the answerer's hello and the drawer's have the instance as argument. */
