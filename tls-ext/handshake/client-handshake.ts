@@ -200,7 +200,11 @@ function acceptServerHello(
 ): Negotiated {
   const { keyShare, preSharedKey: selected } = extensions;
   const certWithExternPsk = extensions.certWithExternPsk ?? false;
-  if (keyShare === undefined) throw missingExtension('ServerHello without key_share');
+  if (keyShare === undefined) {
+    // RFC 9846, "Pre-Shared Key Extension": beside a PSK its absence is psk_ke, which was not offered.
+    if (selected !== undefined) throw illegalParameter('the server selected a PSK without a key exchange');
+    throw missingExtension('ServerHello without key_share');
+  }
   if (keyShare.group !== offer.group) throw illegalParameter('the server answered with a share of another group');
   if (certWithExternPsk && selected === undefined) {
     throw illegalParameter('tls_cert_with_extern_psk without pre_shared_key in ServerHello');

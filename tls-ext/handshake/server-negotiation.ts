@@ -54,7 +54,7 @@ function expectPskRules({ extensions }: ReceivedClientHello): void {
     if (earlyData) throw illegalParameter('tls_cert_with_extern_psk beside early_data');
     if (preSharedKey === undefined) throw missingExtension('tls_cert_with_extern_psk without pre_shared_key');
     if (!pskKeyExchangeModes?.includes(PskKeyExchangeMode.pskDheKe)) {
-      throw illegalParameter('tls_cert_with_extern_psk without psk_dhe_ke');
+      throw missingExtension('tls_cert_with_extern_psk without psk_dhe_ke');
     }
   }
   if (earlyData && preSharedKey === undefined) throw illegalParameter('early_data without a PSK');

@@ -1,6 +1,4 @@
-import { Alert } from '../alert.ts';
 import { type ByteWriter, decodeWhole, encode } from '../bytes/index.ts';
-import { TlsError, TlsErrorCode } from '../tls-error.ts';
 import {
   decodeCodePoints,
   decodeExtensionList,
@@ -14,6 +12,7 @@ import {
   extensionTypesOf,
   flag,
   illegalParameter,
+  protocolVersion,
 } from './extension-block.ts';
 import { ExtensionType } from './extension-type.ts';
 import { encodeHandshake, HANDSHAKE_HEADER_BYTES, HandshakeType } from './handshake-type.ts';
@@ -120,7 +119,7 @@ export function clientHelloExtensionTypes(hello: ClientHello, codePoints: Extens
  */
 export function decodeClientHello(body: Uint8Array, codePoints: ExtensionCodePoints): ReceivedClientHello {
   return decodeWhole(body, (reader) => {
-    reader.u16(); // legacy_version: supported_versions alone counts
+    const legacyVersion = reader.u16();
     const random = reader.bytes(RANDOM_BYTES);
     const legacySessionId = reader.vector(1, 0, MAX_SESSION_ID_BYTES);
     const cipherSuites = decodeCodePoints(reader, 2, MAX_CIPHER_SUITES);
@@ -128,6 +127,8 @@ export function decodeClientHello(body: Uint8Array, codePoints: ExtensionCodePoi
     // Before TLS 1.3 extensions were optional.
     const extensionList = reader.remaining === 0 ? [] : decodeExtensionList(reader);
     expectTls13(extensionList);
+    // RFC 9846, "Client Hello": supported_versions alone counts, but this is fixed.
+    if (legacyVersion !== ProtocolVersion.tls12) throw protocolVersion('ClientHello with another legacy_version');
     if (compressionMethods.length !== 1 || compressionMethods[0] !== 0) {
       throw illegalParameter('legacy_compression_methods other than null');
     }
@@ -147,7 +148,7 @@ function expectTls13(extensionList: readonly Extension[]): void {
   const extension = extensionList.find(({ type }) => type === ExtensionType.supportedVersions);
   const versions = extension && decodeWhole(extension.data, (reader) => supportedVersions.decode(reader));
   if (!versions?.includes(ProtocolVersion.tls13)) {
-    throw new TlsError(TlsErrorCode.protocolVersion, Alert.protocolVersion, 'the client does not offer TLS 1.3');
+    throw protocolVersion('the client does not offer TLS 1.3');
   }
 }
 

@@ -117,6 +117,10 @@ export function illegalParameter(message: string): TlsError {
   return new TlsError(TlsErrorCode.illegalParameter, Alert.illegalParameter, message);
 }
 
+export function protocolVersion(message: string): TlsError {
+  return new TlsError(TlsErrorCode.protocolVersion, Alert.protocolVersion, message);
+}
+
 function decodeBody<T>(data: Uint8Array, codec: ExtensionCodec<T>): T | undefined {
   return decodeWhole(data, (reader) => {
     const value = codec.decode(reader);

@@ -1,6 +1,4 @@
-import { Alert } from '../alert.ts';
 import { bytesEqual, decodeWhole, fromHex } from '../bytes/index.ts';
-import { TlsError, TlsErrorCode } from '../tls-error.ts';
 import { MAX_SESSION_ID_BYTES, RANDOM_BYTES } from './client-hello.ts';
 import {
   decodeExtensionList,
@@ -12,6 +10,7 @@ import {
   encodeExtensions,
   flag,
   illegalParameter,
+  protocolVersion,
 } from './extension-block.ts';
 import { ExtensionType } from './extension-type.ts';
 import { encodeHandshake, HandshakeType } from './handshake-type.ts';
@@ -21,6 +20,9 @@ import { selectedIdentity } from './pre-shared-key.ts';
 
 /** SHA-256 of "HelloRetryRequest": the Random that makes a ServerHello one (RFC 8446, 4.1.3). */
 export const HELLO_RETRY_REQUEST_RANDOM = fromHex('cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c');
+
+/** The end of the Random by which a server of TLS 1.3 says that it selected TLS 1.2, or an older one (RFC 9846, "Server Hello"). */
+const DOWNGRADE_MARKS = [fromHex('444f574e47524401'), fromHex('444f574e47524400')] as const;
 
 export interface ServerHelloFields {
   readonly supportedVersions?: number;
@@ -89,14 +91,16 @@ export function encodeServerHello(hello: ServerHello | HelloRetryRequest): Uint8
 /** Decodes a body. A server that chose another version than TLS 1.3 is `protocol_version`, whatever else it says. */
 export function decodeServerHello(body: Uint8Array): ReceivedServerHello {
   return decodeWhole(body, (reader) => {
-    reader.u16(); // legacy_version
+    const legacyVersion = reader.u16();
     const random = reader.bytes(RANDOM_BYTES);
     const legacySessionIdEcho = reader.vector(1, 0, MAX_SESSION_ID_BYTES);
     const cipherSuite = reader.u16();
     const compressionMethod = reader.u8();
     // Before TLS 1.3 extensions were optional.
     const extensionList = reader.remaining === 0 ? [] : decodeExtensionList(reader);
-    expectTls13(extensionList);
+    expectTls13(extensionList, random);
+    // RFC 9846, "Server Hello": supported_versions alone counts, but this is fixed.
+    if (legacyVersion !== ProtocolVersion.tls12) throw protocolVersion('ServerHello with another legacy_version');
     if (compressionMethod !== 0) throw illegalParameter('legacy_compression_method other than null');
     const fields = { legacySessionIdEcho, cipherSuite, extensionList };
     if (bytesEqual(random, HELLO_RETRY_REQUEST_RANDOM)) {
@@ -108,10 +112,14 @@ export function decodeServerHello(body: Uint8Array): ReceivedServerHello {
   });
 }
 
-function expectTls13(extensionList: readonly Extension[]): void {
+function expectTls13(extensionList: readonly Extension[], random: Uint8Array): void {
   const extension = extensionList.find(({ type }) => type === ExtensionType.supportedVersions);
   if (extension === undefined) {
-    throw new TlsError(TlsErrorCode.protocolVersion, Alert.protocolVersion, 'the server does not speak TLS 1.3');
+    const mark = random.subarray(-DOWNGRADE_MARKS[0].length);
+    if (DOWNGRADE_MARKS.some((downgrade) => bytesEqual(mark, downgrade))) {
+      throw illegalParameter('a server that speaks TLS 1.3 was made to select an older version');
+    }
+    throw protocolVersion('the server does not speak TLS 1.3');
   }
   const version = decodeWhole(extension.data, (reader) => reader.u16());
   if (version !== ProtocolVersion.tls13) throw illegalParameter('the server selected a version that was not offered');
