@@ -63,6 +63,7 @@ export class RecordReader {
   #maxInnerBytes = MAX_INNER_PLAINTEXT_BYTES;
   #openedAny = false;
   #emptyRecordsInARow = 0;
+  #skipping = false;
   #skippableBytes = 0;
   /** What the decipher returned last: memory of its own, to be freed once it has been copied. */
   #lastInner: Uint8Array | undefined;
@@ -111,8 +112,10 @@ export class RecordReader {
    * Skips up to `limitBytes` of early data that we don't take (RFC 9846, "Early
    * Data Indication"; RFC 8446, 4.2.10): before keys, records of application
    * data; under keys, records that don't open, up to the first that does.
+   * More of it is `unexpected_message`.
    */
   skipEarlyData(limitBytes: number): void {
+    this.#skipping = true;
     this.#skippableBytes = limitBytes;
   }
 
@@ -239,9 +242,10 @@ export class RecordReader {
       inner = half.openRecord(bytes, start, end);
     } catch (error) {
       if (this.#skip()) return undefined;
-      throw error;
+      throw this.#skipping ? unexpectedRecord('more early data than is skipped') : error;
     }
     this.#openedAny = true;
+    this.#skipping = false;
     this.#skippableBytes = 0;
     return this.#innerContent(inner);
   }

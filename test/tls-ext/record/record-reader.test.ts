@@ -480,6 +480,6 @@ describe('RecordReader: early data that is not taken', () => {
     const reader = protectedReader();
     reader.skipEarlyData(200);
     reader.receive(concatBytes(earlyRecord(0), earlyRecord(1)));
-    expect(faultOf(reader).alert).to.equal(Alert.badRecordMac);
+    expect(faultOf(reader).alert).to.equal(Alert.unexpectedMessage);
   });
 });
