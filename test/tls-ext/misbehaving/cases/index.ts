@@ -1,0 +1,13 @@
+import { authenticationCases } from './authentication.ts';
+import { clientHelloCases } from './client-hellos.ts';
+import { firstRecordCases, recordCases, ticketCases } from './records.ts';
+import { serverHelloCases } from './server-hellos.ts';
+
+export const allCases = [
+  ...clientHelloCases,
+  ...serverHelloCases,
+  ...authenticationCases,
+  ...recordCases,
+  ...ticketCases,
+  ...firstRecordCases,
+];

@@ -1,0 +1,340 @@
+/** The scripts of a well-behaved client and server, and the run of one against an engine. */
+import { encode } from '../../../tls-ext/bytes/index.ts';
+import { defaultKeyAgreements } from '../../../tls-ext/crypto/index.ts';
+import type { ClientEngineOptions, PskDecision, ServerEngineOptions } from '../../../tls-ext/engine-types.ts';
+import { certificateVerifyContent } from '../../../tls-ext/handshake/authentication.ts';
+import { importQkdPsk, type OfferedIdentity } from '../../../tls-ext/handshake/client-offer.ts';
+import { SecretScope } from '../../../tls-ext/handshake/steps.ts';
+import { createClientEngine, createServerEngine } from '../../../tls-ext/index.ts';
+import { pskBinder } from '../../../tls-ext/key-schedule/index.ts';
+import {
+  bindersLengthBytes,
+  type ClientHello,
+  decodeClientHello,
+  decodeServerHello,
+  defaultCodePoints,
+  ExtensionType,
+  encodeCertificate,
+  encodeCertificateRequest,
+  encodeCertificateVerify,
+  encodeClientHello,
+  encodeEncryptedExtensions,
+  encodeServerHello,
+  fillBinders,
+  HandshakeType,
+} from '../../../tls-ext/messages/index.ts';
+import { clientIdentity, clientOptions, qkdPsk, Side, serverIdentity, serverOptions } from '../engine/engine-pair.ts';
+import { type Role, ScriptedPeer } from './scripted-peer.ts';
+import { act, type Edit, runStep, type Script, type SendStep, type Step } from './scripts.ts';
+
+const X25519 = 29;
+const P256 = 23;
+const sha256Suite = 0x1301;
+
+/** What engine and peer are about to do. */
+export interface Scenario {
+  /** With a HelloRetryRequest, for P-256 instead of X25519. */
+  readonly retry?: boolean;
+  /** A QKD key is used: beside certificates, or instead of them. Or it is offered, and the server has none. */
+  readonly psk?: 'beside-certificates' | 'alone' | 'unavailable';
+  /** The server asks for a client certificate. */
+  readonly mutual?: boolean;
+  readonly client?: Partial<ClientEngineOptions>;
+  readonly server?: Partial<ServerEngineOptions>;
+}
+
+function expects(name: string, type: number, take?: (message: Uint8Array, peer: ScriptedPeer) => void): Step {
+  return { kind: 'expect', name, type, ...(take === undefined ? {} : { take }) };
+}
+
+function sends(name: string, make: SendStep['make'], finish?: SendStep['finish']): Step {
+  return { kind: 'send', name, make, ...(finish === undefined ? {} : { finish }) };
+}
+
+function identityOfKey(): OfferedIdentity {
+  return importQkdPsk(qkdPsk(), 'sha256', new SecretScope());
+}
+
+const certificate = (chain: readonly Uint8Array[]) =>
+  encodeCertificate({
+    certificateRequestContext: new Uint8Array(0),
+    certificateList: chain.map((certData) => ({ certData, extensions: {} })),
+  });
+
+/** The server's script, for our client. */
+export function serverScript({ retry, psk, mutual }: Scenario): Script {
+  const used = psk !== undefined && psk !== 'unavailable';
+  const hear = (message: Uint8Array, peer: ScriptedPeer) => void peer.heard.set('ClientHello', message);
+  const heard = (peer: ScriptedPeer) =>
+    decodeClientHello((peer.heard.get('ClientHello') as Uint8Array).subarray(4), defaultCodePoints);
+  let sharedSecret: Parameters<ScriptedPeer['enterHandshakeKeys']>[0];
+  return [
+    expects('ClientHello', HandshakeType.clientHello, hear),
+    ...(retry
+      ? [
+          act('message_hash', (peer) => peer.transcript.replaceByMessageHash()),
+          sends('HelloRetryRequest', (peer) =>
+            encodeServerHello({
+              kind: 'hello-retry-request',
+              legacySessionIdEcho: heard(peer).legacySessionId,
+              cipherSuite: sha256Suite,
+              extensions: { supportedVersions: 0x0304, keyShare: P256 },
+            }),
+          ),
+          expects('second ClientHello', HandshakeType.clientHello, hear),
+        ]
+      : []),
+    sends('ServerHello', (peer) => {
+      const { legacySessionId, extensions } = heard(peer);
+      const offered = extensions.keyShare?.[0] as { group: number; keyExchange: Uint8Array };
+      const { share, secret } = agreement(offered.group).respond(offered.keyExchange);
+      sharedSecret = secret;
+      if (used) peer.earlySecret = identityOfKey().earlySecret;
+      return encodeServerHello({
+        kind: 'server-hello',
+        random: new Uint8Array(32).fill(0x52),
+        legacySessionIdEcho: legacySessionId,
+        cipherSuite: sha256Suite,
+        extensions: {
+          supportedVersions: 0x0304,
+          keyShare: { group: offered.group, keyExchange: share },
+          ...(psk === 'beside-certificates' ? { certWithExternPsk: true } : {}),
+          ...(used ? { preSharedKey: 0 } : {}),
+        },
+      });
+    }),
+    act('handshake keys', (peer) => peer.enterHandshakeKeys(sharedSecret)),
+    sends('EncryptedExtensions', () =>
+      encodeEncryptedExtensions(
+        {
+          extensions:
+            psk === undefined ? {} : { qkdPsk: { features: 0, result: psk === 'unavailable' ? psk : 'used' } },
+        },
+        defaultCodePoints,
+      ),
+    ),
+    ...(mutual
+      ? [
+          sends('CertificateRequest', () =>
+            encodeCertificateRequest({
+              certificateRequestContext: new Uint8Array(0),
+              extensions: { signatureAlgorithms: [0x0403, 0x0503] },
+            }),
+          ),
+        ]
+      : []),
+    ...(psk === 'alone'
+      ? []
+      : [
+          sends('Certificate', () => certificate(serverIdentity.chain)),
+          sends('CertificateVerify', (peer) => signed('server', peer)),
+        ]),
+    sends('Finished', (peer) => peer.finished()),
+    act('application keys', (peer) => {
+      peer.deriveApplicationSecrets();
+      peer.sendUnderApplicationKeys();
+    }),
+    ...(mutual
+      ? [
+          expects('client Certificate', HandshakeType.certificate),
+          expects('client CertificateVerify', HandshakeType.certificateVerify),
+        ]
+      : []),
+    expects('client Finished', HandshakeType.finished),
+    act("the client's application keys", (peer) => {
+      peer.receiveUnderApplicationKeys();
+      peer.recording = false;
+    }),
+  ];
+}
+
+/** The client's script, for our server. */
+export function clientScript({ retry, psk, mutual }: Scenario): Script {
+  const offered = psk === undefined ? undefined : identityOfKey();
+  const hello = (group: number, cookie?: Uint8Array) => (peer: ScriptedPeer) => {
+    peer.keyShare = agreement(group).generateKeyShare();
+    return encodeClientHello(clientHello(group, peer.keyShare.share, psk, offered, cookie), defaultCodePoints);
+  };
+  const bind = (message: Uint8Array, peer: ScriptedPeer) =>
+    offered === undefined ? message : bound(message, offered, peer);
+  return [
+    sends('ClientHello', hello(X25519), bind),
+    ...(retry
+      ? [
+          act('message_hash', (peer) => peer.transcript.replaceByMessageHash()),
+          expects('HelloRetryRequest', HandshakeType.serverHello, (message, peer) => {
+            peer.heard.set('HelloRetryRequest', message);
+          }),
+          sends(
+            'second ClientHello',
+            (peer) => {
+              const request = decodeServerHello((peer.heard.get('HelloRetryRequest') as Uint8Array).subarray(4));
+              const cookie = request.kind === 'hello-retry-request' ? request.extensions.cookie : undefined;
+              return hello(P256, cookie)(peer);
+            },
+            bind,
+          ),
+        ]
+      : []),
+    expects('ServerHello', HandshakeType.serverHello, (message, peer) => {
+      const { extensions, kind } = decodeServerHello(message.subarray(4));
+      if (kind !== 'server-hello') throw new Error('HelloRetryRequest');
+      const share = (extensions as { keyShare: { keyExchange: Uint8Array } }).keyShare.keyExchange;
+      if ('preSharedKey' in extensions && offered !== undefined) peer.earlySecret = offered.earlySecret;
+      peer.enterHandshakeKeys((peer.keyShare as NonNullable<ScriptedPeer['keyShare']>).finish(share));
+    }),
+    expects('EncryptedExtensions', HandshakeType.encryptedExtensions),
+    ...(mutual ? [expects('CertificateRequest', HandshakeType.certificateRequest)] : []),
+    ...(psk === 'alone'
+      ? []
+      : [
+          expects('server Certificate', HandshakeType.certificate),
+          expects('server CertificateVerify', HandshakeType.certificateVerify),
+        ]),
+    expects('server Finished', HandshakeType.finished, (_message, peer) => {
+      peer.deriveApplicationSecrets();
+      peer.receiveUnderApplicationKeys();
+    }),
+    ...(mutual
+      ? [
+          sends('Certificate', () => certificate(clientIdentity.chain)),
+          sends('CertificateVerify', (peer) => signed('client', peer)),
+        ]
+      : []),
+    sends('Finished', (peer) => peer.finished()),
+    act('application keys', (peer) => {
+      peer.sendUnderApplicationKeys();
+      peer.recording = false;
+    }),
+  ];
+}
+
+function agreement(group: number) {
+  const found = defaultKeyAgreements(group);
+  if (found === undefined) throw new Error(`no group ${group}`);
+  return found;
+}
+
+/** CertificateVerify over the transcript as it is; with another signer's context or scheme if told so. */
+export function signed(role: Role, peer: ScriptedPeer, context: Role = role): Uint8Array {
+  const identity = role === 'server' ? serverIdentity : clientIdentity;
+  const [algorithm] = identity.signatureSchemes as [number];
+  const content = certificateVerifyContent(context, peer.transcript.snapshot());
+  return encodeCertificateVerify({ algorithm, signature: identity.sign(algorithm, content) });
+}
+
+function clientHello(
+  group: number,
+  share: Uint8Array,
+  psk: Scenario['psk'],
+  offered: OfferedIdentity | undefined,
+  cookie: Uint8Array | undefined,
+): ClientHello {
+  return {
+    random: new Uint8Array(32).fill(0x43),
+    legacySessionId: new Uint8Array(32).fill(0x53),
+    cipherSuites: [sha256Suite],
+    extensions: {
+      serverName: 'server.example',
+      supportedGroups: [X25519, P256],
+      signatureAlgorithms: [0x0403, 0x0503],
+      supportedVersions: [0x0304],
+      ...(cookie === undefined ? {} : { cookie }),
+      keyShare: [{ group, keyExchange: share }],
+      ...(offered === undefined
+        ? {}
+        : {
+            pskKeyExchangeModes: [1],
+            ...(psk === 'alone' ? {} : { certWithExternPsk: true }),
+            qkdPsk: { features: 0, offer: { offer: 'key' } },
+            preSharedKey: {
+              identities: [{ identity: offered.identity, obfuscatedTicketAge: 0 }],
+              binders: [new Uint8Array(32)],
+            },
+          }),
+    },
+  };
+}
+
+/** With a binder that is right for this message, if pre_shared_key is where it should be. */
+function bound(message: Uint8Array, offered: OfferedIdentity, { transcript }: ScriptedPeer): Uint8Array {
+  const trailer = encode((writer) => writer.u16(33).u8(32).bytes(new Uint8Array(32)));
+  const at = message.length - trailer.length;
+  if (!trailer.every((byte, i) => message[at + i] === byte)) return message;
+  const finished = message.slice();
+  const truncated = message.subarray(0, message.length - bindersLengthBytes({ binders: [new Uint8Array(32)] }));
+  const binderKey = offered.earlySecret.binderKey('imported');
+  fillBinders(finished, [pskBinder('sha256', binderKey, transcript.snapshotWith(truncated))]);
+  return finished;
+}
+
+export interface Outcome {
+  readonly side: Side;
+  readonly peer: ScriptedPeer;
+  /** Whether the script came to its end. */
+  readonly complete: boolean;
+}
+
+const suites = { groups: [X25519, P256], cipherSuites: [sha256Suite, 0x1303] } as const;
+
+function engineFor(role: Role, { retry, psk, mutual, client, server }: Scenario): Side {
+  const decision = (): PskDecision =>
+    psk === undefined || psk === 'unavailable'
+      ? { action: 'continue', result: 'unavailable' }
+      : { action: 'use', psk: qkdPsk() };
+  if (role === 'client') {
+    const options = clientOptions({
+      ...suites,
+      grease: false,
+      ...(mutual ? { identity: clientIdentity } : {}),
+      ...(psk === undefined
+        ? {}
+        : { psk: qkdPsk(), qkdOffer: { offer: 'key' }, auth: psk === 'alone' ? 'psk' : 'certificate' }),
+      ...client,
+    });
+    const verdict = () => ({ ok: true, publicKeySpki: serverIdentity.spki }) as const;
+    return new Side(createClientEngine(options), { verdict });
+  }
+  const options = serverOptions({
+    ...suites,
+    ...(retry ? { groups: [P256] } : {}),
+    requestClientCertificate: mutual ?? false,
+    qkd: psk !== undefined,
+    auth: psk === 'alone' ? 'psk' : 'certificate',
+    ...server,
+  });
+  const verdict = () => ({ ok: true, publicKeySpki: clientIdentity.spki }) as const;
+  return new Side(createServerEngine(options), { psk: decision, verdict });
+}
+
+/** Lets an edited script loose on an engine; ends when neither has anything to say. */
+export function runAgainst(role: Role, scenario: Scenario, edit: Edit): Outcome {
+  const side = engineFor(role, scenario);
+  const peer = new ScriptedPeer(role === 'client' ? 'server' : 'client');
+  const script = edit(role === 'client' ? serverScript(scenario) : clientScript(scenario));
+  side.take(side.engine.start());
+  let at = 0;
+  for (let progress = true; progress; ) {
+    progress = false;
+    for (const bytes of side.outbox.splice(0)) peer.deliver(bytes);
+    for (; at < script.length && runStep(script[at] as Step, peer); at++) progress = true;
+    for (const bytes of peer.outbox.splice(0)) side.take(side.engine.receive(bytes));
+    progress ||= side.outbox.length > 0;
+  }
+  peer.drain();
+  return { side, peer, complete: at === script.length };
+}
+
+/** Data goes both ways. */
+export function exchangeData({ side, peer }: Outcome): { readonly toPeer: number[]; readonly toEngine: number[] } {
+  side.received = [];
+  peer.applicationData = new Uint8Array(0);
+  side.take(side.engine.send(Uint8Array.of(1, 2, 3)));
+  for (const bytes of side.outbox.splice(0)) peer.deliver(bytes);
+  peer.drain();
+  peer.record(23, Uint8Array.of(4, 5, 6));
+  for (const bytes of peer.outbox.splice(0)) side.take(side.engine.receive(bytes));
+  return { toPeer: [...peer.applicationData], toEngine: side.received };
+}
+
+export { ExtensionType, HandshakeType };
