@@ -307,8 +307,11 @@ function engineFor(role: Role, { retry, psk, mutual, client, server }: Scenario)
   return new Side(createServerEngine(options), { psk: decision, verdict });
 }
 
+/** How what the peer has to say is cut into chunks; the default: one for each record. */
+export type Chunks = (records: readonly Uint8Array[]) => readonly Uint8Array[];
+
 /** Lets an edited script loose on an engine; ends when neither has anything to say. */
-export function runAgainst(role: Role, scenario: Scenario, edit: Edit): Outcome {
+export function runAgainst(role: Role, scenario: Scenario, edit: Edit, chunks: Chunks = (all) => all): Outcome {
   const side = engineFor(role, scenario);
   const peer = new ScriptedPeer(role === 'client' ? 'server' : 'client');
   const script = edit(role === 'client' ? serverScript(scenario) : clientScript(scenario));
@@ -318,7 +321,7 @@ export function runAgainst(role: Role, scenario: Scenario, edit: Edit): Outcome 
     progress = false;
     for (const bytes of side.outbox.splice(0)) peer.deliver(bytes);
     for (; at < script.length && runStep(script[at] as Step, peer); at++) progress = true;
-    for (const bytes of peer.outbox.splice(0)) side.take(side.engine.receive(bytes));
+    for (const bytes of chunks(peer.outbox.splice(0))) side.take(side.engine.receive(bytes));
     progress ||= side.outbox.length > 0;
   }
   peer.drain();
