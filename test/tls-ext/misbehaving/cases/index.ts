@@ -1,6 +1,6 @@
 import { authenticationCases } from './authentication.ts';
 import { clientHelloCases } from './client-hellos.ts';
-import { firstRecordCases, recordCases, ticketCases } from './records.ts';
+import { firstRecordCases, negotiatedCases, recordCases, ticketCases } from './records.ts';
 import { serverHelloCases } from './server-hellos.ts';
 
 export const allCases = [
@@ -9,5 +9,6 @@ export const allCases = [
   ...authenticationCases,
   ...recordCases,
   ...ticketCases,
+  ...negotiatedCases,
   ...firstRecordCases,
 ];

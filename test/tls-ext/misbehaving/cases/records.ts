@@ -13,7 +13,19 @@ import {
 } from '../case.ts';
 import { exchangeData, type Outcome } from '../handshakes.ts';
 import type { ScriptedPeer } from '../scripted-peer.ts';
-import { act, before, both, finally_, framed, sendMessage, sendPlaintext, sendRecord } from '../scripts.ts';
+import {
+  act,
+  addExtension,
+  before,
+  both,
+  extension,
+  finally_,
+  framed,
+  sendMessage,
+  sendPlaintext,
+  sendRecord,
+  setExtension,
+} from '../scripts.ts';
 
 const FIN = 'Finished';
 const one = Uint8Array.of(1);
@@ -235,6 +247,40 @@ export const ticketCases = [
   ...casesAgainst('server', {
     'a ticket from a client': [finally_(sendMessage(ticket)), unexpectedMessage],
     'EndOfEarlyData after the handshake': [finally_(sendMessage(message(5))), unexpectedMessage],
+  }),
+];
+
+/** What holds because it was negotiated. */
+export const negotiatedCases = [
+  ...casesAgainst('client', {
+    'a record beyond the limit that we announced': [
+      both(
+        addExtension('EncryptedExtensions', extension(28, 0x40, 1)),
+        does((peer) => peer.record(23, new Uint8Array(512))),
+      ),
+      recordOverflow,
+      { client: { recordSizeLimitBytes: 512 } },
+    ],
+    'KeyUpdate while rekeying is on': [
+      both(setExtension('EncryptedExtensions', 0xff51, 0, 1, 1, 1), finally_(sendMessage(keyUpdate(0)))),
+      unexpectedMessage,
+      { psk: 'beside-certificates', client: { offerRekey: true } },
+    ],
+  }),
+  ...casesAgainst('server', {
+    'a record beyond the limit that we announced': [
+      both(
+        addExtension('ClientHello', extension(28, 0x40, 1)),
+        does((peer) => peer.record(23, new Uint8Array(512))),
+      ),
+      recordOverflow,
+      { server: { recordSizeLimitBytes: 512 } },
+    ],
+    'KeyUpdate while rekeying is on': [
+      both(setExtension('ClientHello', 0xff51, 0, 1, 1, 1), finally_(sendMessage(keyUpdate(0)))),
+      unexpectedMessage,
+      { psk: 'beside-certificates', server: { offerRekey: true } },
+    ],
   }),
 ];
 
