@@ -235,8 +235,7 @@ function* expectEncryptedExtensions(
   const message = yield* receive('ExpectEncryptedExtensions', HandshakeType.encryptedExtensions);
   const { extensions, extensionList } = decodeEncryptedExtensions(bodyOf(message), offer.codePoints);
   for (const { type } of extensionList) expectRequested(type, offer);
-  const { alpn, recordSizeLimit, earlyData, qkdPsk } = extensions;
-  if (earlyData) throw unsupportedExtension('the server accepted early data, which was not offered');
+  const { alpn, recordSizeLimit, qkdPsk } = extensions;
   if (alpn !== undefined && !options.alpnProtocols?.includes(alpn)) {
     throw illegalParameter('the server selected a protocol that was not offered');
   }

@@ -321,7 +321,14 @@ export const serverHelloCases = [
     'the second ClientHello with another session ID': [setByte(CH2, 39, flip), illegalParameter, retry],
     'the second ClientHello with an extension more': [addExtension(CH2, extension(0x7777)), illegalParameter, retry],
     'the second ClientHello with an extension less': [removeExtension(CH2, 0), illegalParameter, retry],
-    'the second ClientHello with early_data': [addExtension(CH2, extension(42)), illegalParameter, retry],
+    'the second ClientHello with early_data': [
+      both(
+        bothHellos((name) => removeExtension(name, 33)),
+        addExtension(CH2, extension(42)),
+      ),
+      illegalParameter,
+      { ...noKey, retry: true },
+    ],
     'the second ClientHello with the old share': [shares(CH2, ENTRY(29, zeros(32))), illegalParameter, retry],
     'the second ClientHello with two shares': [
       shares(CH2, ENTRY(29, zeros(32)), ENTRY(23, offCurve)),
