@@ -128,12 +128,14 @@ export interface EventLog {
   info(event: LogEvent): void;
   warn(event: LogEvent): void;
   error(event: LogEvent): void;
-  /** Writes out what is buffered, synchronously. */
-  flush(): void;
+  /** The log's end: resolves when what is buffered is written, or can't be. A reader that stalled or went away must not keep a process from ending. */
+  flush(): Promise<void>;
 }
 
 /** Bytes of log lines kept when their reader stalls; beyond it lines are dropped rather than connections. */
 const MAX_BUFFERED_LOG_BYTES = 4 * 1024 * 1024;
+/** How long the end of the process waits for the log's reader. */
+const MAX_FLUSH_MS = 1_000;
 
 /**
  * The program's log, on a file descriptor (default 2, stderr). Writing is
@@ -141,17 +143,33 @@ const MAX_BUFFERED_LOG_BYTES = 4 * 1024 * 1024;
  */
 export function createLog(options: { readonly level?: LogLevel; readonly fd?: number } = {}): EventLog {
   const destination = pino.destination({ dest: options.fd ?? 2, sync: false, maxLength: MAX_BUFFERED_LOG_BYTES });
+  // pino calls it when the process exits, and it would try again for ever if the reader is gone; `flush` does its work.
+  destination.flushSync = () => {};
   // A reader that went away (EPIPE) is no reason to stop serving.
   destination.on('error', () => {});
-  return pinoLog(destination, options.level ?? 'info', () => destination.flushSync());
+  const flush = () =>
+    new Promise<void>((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      const timer = setTimeout(() => {
+        destination.destroy();
+        resolve();
+      }, MAX_FLUSH_MS);
+      destination.once('close', done);
+      destination.once('error', done);
+      destination.end();
+    });
+  return pinoLog(destination, options.level ?? 'info', flush);
 }
 
 /** A log over any destination that takes lines: for tests and embedding. */
 export function createLineLog(write: (line: string) => void, level: LogLevel = 'debug'): EventLog {
-  return pinoLog({ write }, level, () => {});
+  return pinoLog({ write }, level, async () => {});
 }
 
-function pinoLog(destination: pino.DestinationStream, level: LogLevel, flush: () => void): EventLog {
+function pinoLog(destination: pino.DestinationStream, level: LogLevel, flush: () => Promise<void>): EventLog {
   const logger = pino(
     {
       level,

@@ -20,7 +20,7 @@ export async function runServices(config: ProxyConfig): Promise<void> {
     const proxy = await startServices(services, { log });
     await drainOnSignal(proxy, config.drainTimeoutMs, log);
   } finally {
-    log.flush();
+    await log.flush();
   }
 }
 
@@ -60,10 +60,9 @@ function drainOnSignal(proxy: RunningProxy, drainTimeoutMs: number, log: EventLo
     // Started by a Node process with an IPC channel: when that one is gone, however it ended, so are we.
     const onDisconnect = () => first('disconnect');
     const second = (signal: NodeJS.Signals) => {
-      log.flush();
-      // With the default action back in place the same signal ends the process at once.
       process.off(signal, second);
-      process.kill(process.pid, signal);
+      // With the default action back in place the same signal ends the process at once.
+      void log.flush().then(() => process.kill(process.pid, signal));
     };
     for (const name of STOP_SIGNALS) process.on(name, first);
     process.once('disconnect', onDisconnect);
