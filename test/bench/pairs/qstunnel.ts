@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { start, stop } from '../processes.ts';
 import type { HandshakeKind, Pair, PairOptions, RunningPair } from './pair.ts';
@@ -8,6 +9,8 @@ const BIN = fileURLToPath(new URL('../../../proxy/bin.mjs', import.meta.url));
 /** The simulated KMEs' stores hold this many keys, and the proxies this many ahead: filled before a run, so that none waits. */
 const STORE_KEYS = 20_000;
 const KEYS_AHEAD = 4_000;
+/** Time in which the pools fill. */
+const FILL_MS = 20_000;
 
 interface Variant {
   readonly name: string;
@@ -43,7 +46,11 @@ function variant({ name, options, qkd }: Variant): Pair {
       };
       const server = await end('server', backendPort, 1);
       const client = await end('client', server.port, 0);
-      if (qkd) await logLine(client.child, 'keys-ready', ({ count }) => (count ?? 0) >= (3 * KEYS_AHEAD) / 4);
+      if (qkd) {
+        await logLine(client.child, 'keys-ready');
+        // The log says when there are keys, not when there are enough.
+        await delay(FILL_MS);
+      }
       return {
         port: client.port,
         pids: [server.child.pid as number, client.child.pid as number],
@@ -59,20 +66,16 @@ function variant({ name, options, qkd }: Variant): Pair {
 interface LogLine {
   readonly event: string;
   readonly address?: string;
-  readonly count?: number;
 }
 
 /** The first log line of this event, from now on or already written. */
-function logLine(child: Running, event: string, match: (line: LogLine) => boolean = () => true): Promise<LogLine> {
+function logLine(child: Running, event: string): Promise<LogLine> {
   return new Promise((resolve, reject) => {
     const look = () => {
       for (const text of child.output().split('\n')) {
         if (!text.includes(`"event":"${event}"`) || !text.endsWith('}')) continue;
-        const line = JSON.parse(text) as LogLine;
-        if (match(line)) {
-          child.stderr?.off('data', look);
-          return resolve(line);
-        }
+        child.stderr?.off('data', look);
+        return resolve(JSON.parse(text) as LogLine);
       }
     };
     child.stderr?.on('data', look);
