@@ -4,14 +4,13 @@ import type { QkdKeyReference } from '../engine-types.ts';
 import { abortFor, ChannelConnection, unexpected } from './channel-connection.ts';
 import { deriveCheckValues } from './check-value.ts';
 import { DrawerHealth } from './drawer-health.ts';
+import { DrawerOutbox } from './drawer-outbox.ts';
 import { expectOneBatch, type Group, type Key, type Stream } from './drawer-records.ts';
 import { KeyChannelError, KeyChannelErrorCode, KeyChannelMisuseError } from './errors.ts';
-import { MAX_DROPPED_PER_MESSAGE, MAX_KEY_TTL_SECONDS, MAX_KEYS_PER_BATCH, PROBE_KEYS } from './limits.ts';
+import { MAX_KEY_TTL_SECONDS, MAX_KEYS_PER_BATCH, PROBE_KEYS } from './limits.ts';
 import { encodeMessage } from './message-codec.ts';
 import type {
   AbortMessage,
-  CloseReason,
-  DropReason,
   FailedMessage,
   HelloMessage,
   KeyChannelMessage,
@@ -38,24 +37,15 @@ const DEFAULT_TTL_MARGIN_MS = 5_000;
 const DEFAULT_BACK_OFF_MIN_MS = 1_000;
 const DEFAULT_BACK_OFF_MAX_MS = 60_000;
 
-interface Connection {
-  readonly channel: ChannelConnection;
-  /** Keys of each batch by position, until all of them have ended. */
-  readonly batches: Map<number, readonly Key[]>;
-  nextBatch: number;
-}
-
 export class KeyChannelDrawer implements DrawerApi {
   readonly #options: DrawerOptions;
   readonly #ttlMarginMs: number;
   readonly #health: DrawerHealth;
   readonly #streams = new Map<string, Stream>();
   readonly #keys = new Map<string, Key>();
-  /** What the answerer is still to be told, for want of a connection. */
-  readonly #unsentDrops: QkdKeyReference[] = [];
-  readonly #unsentCloses: { ksid: Uint8Array; reason: CloseReason }[] = [];
+  readonly #outbox: DrawerOutbox;
   #state: KeyChannelState;
-  #connection: Connection | undefined;
+  #connection: ChannelConnection | undefined;
   #peer: PeerHello | undefined;
   #peerKme = '';
   #events: DrawerEvent[] = [];
@@ -68,6 +58,7 @@ export class KeyChannelDrawer implements DrawerApi {
       minMs: options.backOffMinMs ?? DEFAULT_BACK_OFF_MIN_MS,
       maxMs: options.backOffMaxMs ?? DEFAULT_BACK_OFF_MAX_MS,
     });
+    this.#outbox = new DrawerOutbox({ ready: () => this.ready, write: (message) => this.#write(message) });
     this.#state = { kmeReachable: false, kmeName: options.kmeName, poolKeys: 0, reasons: [] };
   }
 
@@ -78,7 +69,7 @@ export class KeyChannelDrawer implements DrawerApi {
 
   /** Whether hellos are exchanged on a connection that is up. */
   get ready(): boolean {
-    return this.#connection?.channel.helloReceived ?? false;
+    return this.#connection?.helloReceived ?? false;
   }
 
   /** Whether the KMEs disagreed so often that only probes go out. */
@@ -88,7 +79,8 @@ export class KeyChannelDrawer implements DrawerApi {
 
   connected(): DrawerEvent[] {
     if (this.#connection !== undefined) throw new KeyChannelMisuseError('the drawer has a connection already');
-    this.#connection = { channel: new ChannelConnection(), batches: new Map(), nextBatch: 0 };
+    this.#connection = new ChannelConnection();
+    this.#outbox.connected();
     const { instance, quota, services } = this.#options;
     this.#write({ type: 'hello', instance, quota, services });
     this.#write({ type: 'state', ...this.#state });
@@ -98,7 +90,7 @@ export class KeyChannelDrawer implements DrawerApi {
   receive(bytes: Uint8Array, nowMs: number): DrawerEvent[] {
     const connection = this.#connection;
     if (connection === undefined) return [];
-    const error = connection.channel.receive(bytes, (message) => this.#handle(connection, message, nowMs));
+    const error = connection.receive(bytes, (message) => this.#handle(message, nowMs));
     if (error !== undefined) {
       const abort = abortFor(error);
       if (abort !== undefined) this.#write(abort);
@@ -123,7 +115,7 @@ export class KeyChannelDrawer implements DrawerApi {
     if (this.#streams.has(id)) throw new KeyChannelMisuseError('a key stream is announced once');
     const stream: Stream = { ksid: ksid.slice(), qos, keys: new Set(), state: 'opening', sent: false };
     this.#streams.set(id, stream);
-    this.#sendStream(stream);
+    this.#outbox.announceStream(stream);
     return this.#flush();
   }
 
@@ -137,7 +129,7 @@ export class KeyChannelDrawer implements DrawerApi {
     const stream = this.#streams.get(hexOf(ksid));
     if (stream !== undefined) {
       this.#withdrawUnsettled(stream.keys, 'stream-ended');
-      this.#closeStream(stream, 'finished');
+      this.#outbox.closeStream(stream, 'finished');
       this.#forgetStream(stream, 'closed');
     }
     return this.#flush();
@@ -195,7 +187,7 @@ export class KeyChannelDrawer implements DrawerApi {
     const key = this.#keys.get(referenceId(reference));
     if (key !== undefined) {
       this.#end(key);
-      this.#drop([key], 'unused');
+      this.#outbox.drop([key], 'unused');
     }
     return this.#flush();
   }
@@ -204,12 +196,12 @@ export class KeyChannelDrawer implements DrawerApi {
     const expired = [...this.#keys.values()].filter((key) => nowMs >= key.ttlEndsAtMs - this.#ttlMarginMs);
     for (const key of expired) this.#withdraw(key, 'expired');
     // Without a connection the answerer's own TTL does the same.
-    if (this.ready) this.#drop(expired, 'unused');
-    this.#forgetBatches();
+    if (this.ready) this.#outbox.drop(expired, 'unused');
+    this.#outbox.forgetBatches();
     return this.#flush();
   }
 
-  #handle(connection: Connection, message: Exclude<KeyChannelMessage, AbortMessage>, nowMs: number): void {
+  #handle(message: Exclude<KeyChannelMessage, AbortMessage>, nowMs: number): void {
     switch (message.type) {
       case 'hello':
         this.#onHello(message, nowMs);
@@ -227,7 +219,7 @@ export class KeyChannelDrawer implements DrawerApi {
         this.#onFailed(message);
         return;
       case 'results':
-        this.#onResults(connection, message);
+        this.#onResults(message);
         return;
       default:
         throw unexpected(message);
@@ -243,9 +235,8 @@ export class KeyChannelDrawer implements DrawerApi {
     this.#peer = peer;
     this.#events.push({ type: 'ready', peer, peerInstance });
     if (peerInstance === 'new') this.#startAfresh();
-    for (const { ksid, reason } of this.#unsentCloses.splice(0)) this.#write({ type: 'close_stream', ksid, reason });
-    this.#sendDrops(this.#unsentDrops.splice(0), 'unused');
-    for (const stream of this.#streams.values()) this.#sendStream(stream);
+    this.#outbox.sendUnsent();
+    for (const stream of this.#streams.values()) this.#outbox.announceStream(stream);
     for (const group of new Set([...this.#keys.values()].map((key) => key.group))) {
       this.#sendKeys([...group.keys], nowMs);
     }
@@ -253,8 +244,7 @@ export class KeyChannelDrawer implements DrawerApi {
 
   /** The answerer's process is a new one, which has none of our keys and streams. */
   #startAfresh(): void {
-    this.#unsentCloses.length = 0;
-    this.#unsentDrops.length = 0;
+    this.#outbox.forgetUnsent();
     for (const key of [...this.#keys.values()]) this.#withdraw(key, 'peer-restarted');
     for (const stream of [...this.#streams.values()]) {
       if (stream.sent) this.#forgetStream(stream, 'peer-restarted');
@@ -284,11 +274,8 @@ export class KeyChannelDrawer implements DrawerApi {
     this.#events.push({ type: 'fresh-start', delayMs: this.#health.streamFailed(), reason: 'failed' });
   }
 
-  #onResults(connection: Connection, { batch, results }: ResultsMessage): void {
-    if (batch >= connection.nextBatch) {
-      throw new KeyChannelError(KeyChannelErrorCode.unknownBatch, `results for batch ${batch}, never announced`);
-    }
-    const keys = connection.batches.get(batch);
+  #onResults({ batch, results }: ResultsMessage): void {
+    const keys = this.#outbox.keysOf(batch);
     // All of its keys have ended.
     if (keys === undefined) return;
     for (const result of results) {
@@ -301,12 +288,6 @@ export class KeyChannelDrawer implements DrawerApi {
       }
       if (!key.ended) this.#onResult(key, result);
     }
-  }
-
-  /** Batches of which no result can matter any more. */
-  #forgetBatches(): void {
-    const batches = this.#connection?.batches ?? [];
-    for (const [batch, keys] of batches) if (keys.every((key) => key.ended)) this.#connection?.batches.delete(batch);
   }
 
   #onResult(key: Key, result: KeyResult): void {
@@ -346,10 +327,10 @@ export class KeyChannelDrawer implements DrawerApi {
     for (const key of keys) this.#withdraw(key, 'mismatch');
     const stream = this.#streamOf(group);
     if (stream !== undefined) {
-      this.#closeStream(stream, 'mismatch');
+      this.#outbox.closeStream(stream, 'mismatch');
       this.#forgetStream(stream, 'mismatch');
     } else {
-      this.#drop(keys, 'mismatch');
+      this.#outbox.drop(keys, 'mismatch');
     }
     if (quarantineBegins) {
       this.#events.push({ type: 'kme-quarantined', ...this.#kmes() });
@@ -372,56 +353,18 @@ export class KeyChannelDrawer implements DrawerApi {
     return group.ksid === undefined ? undefined : this.#streams.get(hexOf(group.ksid));
   }
 
-  #sendStream(stream: Stream): void {
-    if (!this.ready) return;
-    stream.sent = true;
-    this.#write({ type: 'stream', ksid: stream.ksid, qos: stream.qos });
-  }
-
-  /** Announces keys of one group, as far as the TTL and the length of a message let it. */
+  /** Announces keys of one group, as far as their TTL lets it. */
   #sendKeys(keys: readonly Key[], nowMs: number): void {
     if (!this.ready) return;
-    const connection = this.#connection as Connection;
     const live = keys.filter((key) => nowMs < key.ttlEndsAtMs - Math.max(this.#ttlMarginMs, 1000));
     for (const key of keys) if (!live.includes(key)) this.#withdraw(key, 'expired');
-    for (let at = 0; at < live.length; at += MAX_KEYS_PER_BATCH) {
-      const batchKeys = live.slice(at, at + MAX_KEYS_PER_BATCH);
-      const batch = connection.nextBatch++;
-      connection.batches.set(batch, batchKeys);
-      for (const key of batchKeys) key.sent = true;
-      const ttlEndsAtMs = Math.min(...batchKeys.map((key) => key.ttlEndsAtMs));
-      this.#write({
-        type: 'keys',
-        batch,
-        ttlSeconds: Math.floor((ttlEndsAtMs - nowMs) / 1000),
-        keys: batchKeys.map(({ reference, checks }) => ({ reference, check: checks.drawer })),
-      });
-    }
-  }
-
-  /** Tells the answerer, now or on the next connection, that keys which it may know are burnt. */
-  #drop(keys: readonly Key[], reason: DropReason): void {
-    const references = keys.filter((key) => key.sent).map((key) => key.reference);
-    if (this.ready) this.#sendDrops(references, reason);
-    else this.#unsentDrops.push(...references);
-  }
-
-  #sendDrops(references: readonly QkdKeyReference[], reason: DropReason): void {
-    for (let at = 0; at < references.length; at += MAX_DROPPED_PER_MESSAGE) {
-      this.#write({ type: 'dropped', reason, references: references.slice(at, at + MAX_DROPPED_PER_MESSAGE) });
-    }
-  }
-
-  #closeStream({ ksid, sent }: Stream, reason: CloseReason): void {
-    if (!sent) return;
-    if (this.ready) this.#write({ type: 'close_stream', ksid, reason });
-    else this.#unsentCloses.push({ ksid, reason });
+    this.#outbox.announceKeys(live, nowMs);
   }
 
   /** A stream that nothing more is drawn from is closed when its last key is acked or gone. */
   #closeIfSettled(stream: Stream): void {
     if (stream.state !== 'ending' || [...stream.keys].some((key) => !key.acked)) return;
-    this.#closeStream(stream, 'finished');
+    this.#outbox.closeStream(stream, 'finished');
     this.#forgetStream(stream, 'closed');
   }
 
@@ -438,7 +381,7 @@ export class KeyChannelDrawer implements DrawerApi {
   #withdrawUnsettled(keys: Iterable<Key>, reason: DrawerWithdrawal): void {
     const unsettled = [...keys].filter((key) => !key.acked);
     for (const key of unsettled) this.#withdraw(key, reason);
-    this.#drop(unsettled, 'unused');
+    this.#outbox.drop(unsettled, 'unused');
   }
 
   #withdraw(key: Key, reason: DrawerWithdrawal): void {
