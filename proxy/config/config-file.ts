@@ -45,7 +45,7 @@ export async function loadConfigFile(file: string): Promise<ProxyConfig> {
  */
 export function parseConfig(text: string, file: string): ProxyConfig {
   const lineCounter = new LineCounter();
-  const document = parseDocument(text, { lineCounter, prettyErrors: false, strict: true });
+  const document = parseDocument(text, { lineCounter, prettyErrors: false, strict: true, logLevel: 'error' });
   const problems: ConfigProblem[] = [];
   const where = (path: Path, at: 'key' | 'value') => positionOf(document, lineCounter, path, at);
   const fail = (): never => {
