@@ -144,7 +144,7 @@ const EXPLANATIONS: Readonly<Record<FallbackReason, string>> = {
   peer_kme_unreachable: 'the key manager of the server side does not answer',
   key_mismatch: 'the two key managers delivered different keys under one ID',
   budget: 'the key budget of this peer is used up',
-  policy: 'policy forbids the key that was offered',
+  policy: 'one side has no key manager configured, or its policy forbids the key',
   unavailable: 'the other side has no such key',
   ticket_refused: 'the other side did not accept the ticket',
   reference_unavailable: 'the other side does not have the key that was offered',
