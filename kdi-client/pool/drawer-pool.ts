@@ -5,10 +5,9 @@
  * `DrawerPoolHooks` and the methods named after what the channel hears.
  */
 import { bytesEqual } from '../../tls-ext/bytes/index.ts';
-import { isKdiError, KdiError, KdiErrorCode, KdiMisuseError } from '../errors.ts';
+import { isKdiError, KdiError, KdiErrorCode } from '../errors.ts';
 import { type DeliveredKey, type DrawStream, type QkdKeyReference, referenceText } from '../key-source.ts';
 import { ledgerId } from '../ledger/spent-ledger.ts';
-import { Backoff } from './backoff.ts';
 import type { KeyStock } from './budget.ts';
 import { DepthPolicy, exhaustionMs } from './depth.ts';
 import { type DrawerKey, DrawerKeys, type KeyOrigin } from './drawer-keys.ts';
@@ -23,14 +22,9 @@ import {
   type TakeResult,
 } from './drawer-pool-types.ts';
 import { DrawerStreams, type PoolStream } from './drawer-streams.ts';
+import { SupplyHealth } from './supply-health.ts';
 import { TakeQueue } from './take-queue.ts';
-
-/** Quarantined streams in a row after which the KME itself is quarantined. */
-const MISMATCHES_UNTIL_KME_QUARANTINE = 3;
-/** Failures in a row, other than an empty KME, after which a stream is given up for a fresh one. */
-const FAILURES_UNTIL_FRESH_STREAM = 5;
-/** The same for a KME that answers, but knows of no peer or no link. */
-const REFUSALS_UNTIL_FRESH_STREAM = 30;
+import { Watermarks } from './watermarks.ts';
 
 export interface TakeOptions {
   readonly purpose?: KeyPurpose;
@@ -45,10 +39,7 @@ type MutableTotals = { -readonly [K in keyof DrawerPoolTotals]: DrawerPoolTotals
 export class DrawerPool {
   readonly #options: DrawerPoolOptions;
   readonly #keys: DrawerKeys;
-  readonly #failureBackoff: Backoff;
-  readonly #emptyBackoff: Backoff;
-  readonly #mismatchBackoff: Backoff;
-  readonly #unavailableBackoff: Backoff;
+  readonly #health: SupplyHealth;
   readonly #streams: DrawerStreams;
   readonly #waiters: TakeQueue;
   readonly #abort = new AbortController();
@@ -63,35 +54,27 @@ export class DrawerPool {
     refused: 0,
   };
   readonly #depth: DepthPolicy;
-  #low: number;
-  #high: number;
+  readonly #watermarks: Watermarks;
   #reserveFloor: number;
   #quota: number;
   #instance: Uint8Array | undefined;
   #channelUp = false;
   #peerKmeReachable = true;
   #filling = false;
-  /** Drawing goes on until the high watermark once it has begun. */
-  #wantsMore = true;
   #cancelRetry: (() => void) | undefined;
-  #lastError: KdiError | undefined;
-  #mismatchesInARow = 0;
   #closed = false;
 
   constructor(options: DrawerPoolOptions) {
     this.#options = options;
     this.#depth = new DepthPolicy(options.adaptiveDepth);
-    this.#high = options.highWatermark ?? 4;
-    this.#low = options.lowWatermark ?? Math.max(0, this.#high - 1);
+    const high = options.highWatermark ?? 4;
+    const low = options.lowWatermark ?? Math.max(0, high - 1);
+    this.#watermarks = new Watermarks(low, high, options.adaptiveDepth === undefined ? undefined : this.#depth);
     this.#reserveFloor = options.reserveFloor ?? 0;
     this.#quota = options.maxOutstanding ?? 4096;
-    this.#expectWatermarks();
     const { clock, random } = options;
     this.#waiters = new TakeQueue(clock, (purpose) => this.#lend(purpose));
-    this.#failureBackoff = new Backoff({ firstMs: 500, maxMs: 30_000, random });
-    this.#emptyBackoff = new Backoff({ firstMs: 200, maxMs: 2_000, random });
-    this.#unavailableBackoff = new Backoff({ firstMs: 200, maxMs: 30_000, random });
-    this.#mismatchBackoff = new Backoff({ firstMs: 1_000, maxMs: 60_000, random });
+    this.#health = new SupplyHealth(random);
     this.#streams = new DrawerStreams({
       source: options.source,
       peerSaeId: options.peerSaeId,
@@ -164,7 +147,7 @@ export class DrawerPool {
   streamLost(ksid: Uint8Array): void {
     if (this.#streams.find(ksid) === undefined) return;
     this.#streams.retire();
-    this.#retryIn(this.#failureBackoff.next());
+    this.#retryIn(this.#health.streamLost());
   }
 
   /** The peer's own word on its KME. */
@@ -177,9 +160,7 @@ export class DrawerPool {
     if (!this.#keys.markReady(referenceText(reference))) return false;
     this.#totals.acknowledged++;
     this.#peerKmeReachable = true;
-    this.#mismatchesInARow = 0;
-    this.#mismatchBackoff.reset();
-    this.#unavailableBackoff.reset();
+    this.#health.agreed();
     this.#emit({ type: 'keys-ready', ready: this.#keys.count('ready') });
     this.#waiters.serve();
     this.#fill();
@@ -192,7 +173,7 @@ export class DrawerPool {
     if (key === undefined) return;
     this.#peerKmeReachable = false;
     // A peer that can't get any of our keys must not make us draw them all: one pause for a batch, longer each time.
-    if (this.#cancelRetry === undefined) this.#retryIn(this.#unavailableBackoff.next());
+    if (this.#cancelRetry === undefined) this.#retryIn(this.#health.unavailable());
     this.#keys.giveUp(key, 'unavailable');
   }
 
@@ -201,14 +182,13 @@ export class DrawerPool {
     const key = this.#keys.get(referenceText(reference));
     if (key === undefined || key.origin.withdrawn) return;
     this.#totals.mismatched++;
-    this.#mismatchesInARow++;
-    const retryInMs = this.#mismatchBackoff.next();
+    const retryInMs = this.#health.mismatched();
     this.#emit({
       type: 'mismatch',
       kme: key.origin.kme,
       reference,
-      inARow: this.#mismatchesInARow,
-      kmeQuarantined: this.#kmeQuarantined,
+      inARow: this.#health.mismatchesInARow,
+      kmeQuarantined: this.#health.kmeQuarantined,
       retryInMs,
     });
     if (this.#streams.current?.origin === key.origin) this.#streams.retire();
@@ -242,9 +222,7 @@ export class DrawerPool {
 
   /** New depth; keys above the high watermark stay until they're used or expire. */
   setWatermarks(low: number, high: number): void {
-    this.#low = low;
-    this.#high = high;
-    this.#expectWatermarks();
+    this.#watermarks.set(low, high);
     this.#fill();
   }
 
@@ -254,7 +232,7 @@ export class DrawerPool {
     return {
       nowMs,
       ready: this.#keys.count('ready'),
-      highWatermark: this.#high,
+      highWatermark: this.#watermarks.high,
       demandPerSecond: this.#depth.demandPerSecond(nowMs),
       supplyPerSecond: this.#depth.supplyPerSecond(nowMs),
     };
@@ -268,6 +246,7 @@ export class DrawerPool {
   status(): DrawerPoolStatus {
     const reason = this.#keys.count('ready') > this.#reserveFloor ? undefined : this.#reason('handshake');
     const { ready, demandPerSecond, supplyPerSecond } = this.stock();
+    const { mismatchesInARow, kmeQuarantined, lastError } = this.#health;
     const exhaustedInMs = exhaustionMs(ready, demandPerSecond, supplyPerSecond);
     return {
       peerSaeId: this.#options.peerSaeId,
@@ -275,21 +254,21 @@ export class DrawerPool {
       api: this.#options.source.api,
       channelUp: this.#channelUp,
       streamOpen: this.#streams.usable,
-      lowWatermark: this.#low,
-      highWatermark: this.#high,
+      lowWatermark: this.#watermarks.low,
+      highWatermark: this.#watermarks.high,
       reserveFloor: this.#reserveFloor,
       drawn: this.#keys.count('drawn'),
       announced: this.#keys.count('announced'),
       ready,
       leased: this.#keys.count('leased'),
       waiters: this.#waiters.size,
-      mismatchesInARow: this.#mismatchesInARow,
-      kmeQuarantined: this.#kmeQuarantined,
+      mismatchesInARow,
+      kmeQuarantined,
       demandPerSecond,
       supplyPerSecond,
       ...(exhaustedInMs === undefined ? {} : { exhaustedInMs }),
       ...(reason === undefined ? {} : { reason }),
-      ...(this.#lastError === undefined ? {} : { lastErrorCode: this.#lastError.code }),
+      ...(lastError === undefined ? {} : { lastErrorCode: lastError.code }),
       totals: { ...this.#totals },
     };
   }
@@ -309,28 +288,17 @@ export class DrawerPool {
 
   // Filling.
 
-  get #kmeQuarantined(): boolean {
-    return this.#mismatchesInARow >= MISMATCHES_UNTIL_KME_QUARANTINE;
-  }
-
   /** Keys ahead of need. */
   #ahead(): number {
     return this.#keys.size - this.#keys.count('leased');
   }
 
   #mayDraw(): boolean {
-    if (this.#options.adaptiveDepth !== undefined) {
-      const { low, high } = this.#depth.depth(this.#options.clock.now());
-      this.#low = low;
-      this.#high = high;
-    }
-    const ahead = this.#ahead();
+    this.#watermarks.adapt(this.#options.clock.now());
     // After a mismatch one probe at a time, whose answer is awaited; and some KMEs forget a batch over the next one.
-    const oneByOne = this.#mismatchesInARow > 0 || this.#options.source.oneBatchAtATime === true;
+    const oneByOne = this.#health.mismatchesInARow > 0 || this.#options.source.oneBatchAtATime === true;
     if (oneByOne && this.#keys.count('drawn') + this.#keys.count('announced') > 0) return false;
-    if (ahead >= this.#high) this.#wantsMore = false;
-    else if (ahead <= this.#low) this.#wantsMore = true;
-    return this.#wantsMore && this.#keys.size < this.#quota;
+    return this.#watermarks.wantsMore(this.#ahead()) && this.#keys.size < this.#quota;
   }
 
   /** Starts whatever is missing: a stream, a draw. Called after every change; does nothing while a pause runs. */
@@ -357,14 +325,12 @@ export class DrawerPool {
 
   async #drawFrom(stream: PoolStream, signal: AbortSignal): Promise<void> {
     const draw = stream.draw as DrawStream;
-    const missing = this.#mismatchesInARow > 0 ? 1 : this.#high - this.#ahead();
+    const missing = this.#health.mismatchesInARow > 0 ? 1 : this.#watermarks.high - this.#ahead();
     const wanted = Math.max(1, Math.min(missing, this.#quota - this.#keys.size));
     const delivered = await draw.draw(wanted, { signal });
     if (delivered.length === 0)
       throw new KdiError(KdiErrorCode.insufficientKey, `KME ${stream.origin.kme} gave no key`);
-    this.#failureBackoff.reset();
-    this.#emptyBackoff.reset();
-    this.#lastError = undefined;
+    this.#health.drew();
     this.#totals.drawn += delivered.length;
     this.#depth.recordSupply(this.#options.clock.now(), delivered.length);
     const fresh = await this.#spend(delivered);
@@ -433,22 +399,10 @@ export class DrawerPool {
       ? thrown
       : new KdiError(KdiErrorCode.internal, 'unexpected failure while drawing a key', { cause: thrown });
     this.#totals.drawFailures++;
-    this.#lastError = error;
-    const backoff = isEmptiness(error) ? this.#emptyBackoff : this.#failureBackoff;
-    const retryInMs = backoff.next();
+    const retryInMs = this.#health.failed(error);
     this.#emit({ type: 'failure', kme: this.#options.source.kme, error, retryInMs });
-    if (this.#streams.current?.draw?.ended || this.#streamIsDoubtful(error)) this.#streams.retire();
+    if (this.#streams.current?.draw?.ended || this.#health.streamIsDoubtful(error)) this.#streams.retire();
     this.#retryIn(retryInMs);
-  }
-
-  #streamIsDoubtful(error: KdiError): boolean {
-    // A KME that merely has no key keeps its streams; one that denies the connection may have lost them.
-    return (
-      this.#failureBackoff.failures >= FAILURES_UNTIL_FRESH_STREAM ||
-      (error.code !== KdiErrorCode.insufficientKey &&
-        error.code !== KdiErrorCode.kmeTimeout &&
-        this.#emptyBackoff.failures >= REFUSALS_UNTIL_FRESH_STREAM)
-    );
   }
 
   #retryIn(delayMs: number): void {
@@ -500,31 +454,15 @@ export class DrawerPool {
 
   #reason(purpose: KeyPurpose): NoKeyReason {
     if (purpose === 'handshake' && this.#keys.count('ready') > 0 && this.#atFloor()) return NoKeyReason.budget;
-    if (this.#mismatchesInARow > 0) return NoKeyReason.keyMismatch;
+    if (this.#health.mismatchesInARow > 0) return NoKeyReason.keyMismatch;
     if (!this.#channelUp) return NoKeyReason.channelDown;
-    if (this.#lastError !== undefined) {
-      return isEmptiness(this.#lastError) ? NoKeyReason.poolEmpty : NoKeyReason.kmeUnreachable;
-    }
+    const { failureReason } = this.#health;
+    if (failureReason !== undefined) return failureReason;
     if (!this.#peerKmeReachable) return NoKeyReason.peerKmeUnreachable;
     return this.#streams.usable ? NoKeyReason.poolEmpty : NoKeyReason.streamOpening;
-  }
-
-  #expectWatermarks(): void {
-    const valid = [this.#low, this.#high].every(Number.isInteger) && this.#low >= 0 && this.#low < this.#high;
-    if (!valid) throw new KdiMisuseError(`watermarks ${this.#low} and ${this.#high}: 0 ≤ low < high is needed`);
   }
 
   #emit(event: DrawerPoolEvent): void {
     this.#options.hooks.onEvent?.(event);
   }
-}
-
-/** The KME works, but has no key just now. */
-function isEmptiness(error: KdiError): boolean {
-  return (
-    error.code === KdiErrorCode.insufficientKey ||
-    error.code === KdiErrorCode.kmeTimeout ||
-    error.code === KdiErrorCode.noQkdConnection ||
-    error.code === KdiErrorCode.peerNotConnected
-  );
 }
