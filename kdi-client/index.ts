@@ -29,7 +29,7 @@ export { Answerer, type AnswererHooks, type AnswererOptions } from './pool/answe
 export * from './pool/answerer-store.ts';
 export * from './pool/budget.ts';
 export { type Depth, type DepthOptions, DepthPolicy, exhaustionMs, RateEstimate } from './pool/depth.ts';
-export { DrawerPool, type TakeOptions, type TakeWithinOptions } from './pool/drawer-pool.ts';
+export { DrawerPool } from './pool/drawer-pool.ts';
 export * from './pool/drawer-pool-types.ts';
 export { SkipSource, type SkipSourceOptions } from './skip/source.ts';
 export * from './wire/index.ts';

@@ -84,6 +84,8 @@ export type LogEvent =
       readonly sae: string;
       readonly peer: string;
       readonly role: 'drawer' | 'answerer';
+      /** Drawer: the address that these keys may be used with. */
+      readonly address?: string;
       readonly count: number;
       readonly simulated?: true;
     }
@@ -92,6 +94,7 @@ export type LogEvent =
       readonly event: 'keys-unavailable';
       readonly sae: string;
       readonly peer: string;
+      readonly address: string;
       readonly reason: FallbackReason;
       readonly code?: string;
       readonly error?: string;

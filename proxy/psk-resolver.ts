@@ -38,6 +38,8 @@ export interface KeyServiceSettings {
 export interface DrawerSettings extends KeyServiceSettings {
   /** The client services of the channel. */
   readonly services: readonly ServiceRequirement[];
+  /** Where the channel leads, for the log. */
+  readonly address: string;
   /** Whether keys that a simulator made may be used on this path. */
   readonly simulatedAllowed: boolean;
   /** Keys kept agreed ahead of need. */

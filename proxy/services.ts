@@ -17,6 +17,7 @@ import {
 } from '../tls-ext/index.ts';
 import { isLocalAddress, type ServiceConfig } from './config/index.ts';
 import { addressText, BulkBufferPool } from './data-path/index.ts';
+import { ProxyError, ProxyErrorCode } from './errors.ts';
 import { type AnswererKeys, lookUpWithoutKme } from './key-service/answerer-keys.ts';
 import { ChannelDialler } from './key-service/channel-dialler.ts';
 import { type DrawerKeys, noClientKeys } from './key-service/drawer-keys.ts';
@@ -133,6 +134,7 @@ class ServiceSet implements RunningProxy {
       ownSae: sae,
       kme,
       instance: this.#instance,
+      address: addressText(connect),
       services: sharing.map(requirementOf),
       log: this.#log,
       simulatedAllowed: config.unsafeAllowSimulated || isLocalAddress(connect),
@@ -219,8 +221,11 @@ function codePoints(known: readonly { name: string; codePoint: number }[], names
 
 function kmeSettings({ kme }: ServiceConfig, tls: KmeTls | undefined): KmeSettings | undefined {
   if (kme === undefined) return undefined;
-  const { url, ksid, openAs } = kme;
-  return { url, ksid, openAs, ...(tls === undefined ? {} : { tls }) };
+  const { url, ksid, openAs, credentials } = kme;
+  if (credentials !== undefined && tls === undefined) {
+    throw new ProxyError(ProxyErrorCode.internal, 'the credentials for the key manager were not loaded');
+  }
+  return { url, ksid, openAs, tls: tls ?? 'unsafe-plaintext' };
 }
 
 function engineIdentity(identity: Identity): EngineIdentity {

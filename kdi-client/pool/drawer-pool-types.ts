@@ -169,3 +169,25 @@ export interface DrawerPoolTotals {
   readonly drawFailures: number;
   readonly refused: number;
 }
+
+export interface TakeOptions {
+  readonly purpose?: KeyPurpose;
+}
+
+export interface TakeWithinOptions extends TakeOptions {
+  readonly signal?: AbortSignal;
+}
+
+/** Counters at the start, for the pool to count up. */
+export function noTotals(): { -readonly [K in keyof DrawerPoolTotals]: DrawerPoolTotals[K] } {
+  return {
+    drawn: 0,
+    acknowledged: 0,
+    offered: 0,
+    committed: 0,
+    dropped: 0,
+    mismatched: 0,
+    drawFailures: 0,
+    refused: 0,
+  };
+}

@@ -7,7 +7,6 @@
 import { bytesEqual } from '../../tls-ext/bytes/index.ts';
 import { isKdiError, KdiError, KdiErrorCode } from '../errors.ts';
 import { type DeliveredKey, type DrawStream, type QkdKeyReference, referenceText } from '../key-source.ts';
-import { ledgerId } from '../ledger/spent-ledger.ts';
 import type { KeyStock } from './budget.ts';
 import { DepthPolicy, exhaustionMs } from './depth.ts';
 import { type DrawerKey, DrawerKeys, type KeyOrigin } from './drawer-keys.ts';
@@ -15,26 +14,19 @@ import {
   type DrawerPoolEvent,
   type DrawerPoolOptions,
   type DrawerPoolStatus,
-  type DrawerPoolTotals,
   type KeyLease,
   type KeyPurpose,
   NoKeyReason,
+  noTotals,
+  type TakeOptions,
   type TakeResult,
+  type TakeWithinOptions,
 } from './drawer-pool-types.ts';
 import { DrawerStreams, type PoolStream } from './drawer-streams.ts';
 import { SupplyHealth } from './supply-health.ts';
 import { TakeQueue } from './take-queue.ts';
 import { Watermarks } from './watermarks.ts';
-
-export interface TakeOptions {
-  readonly purpose?: KeyPurpose;
-}
-
-export interface TakeWithinOptions extends TakeOptions {
-  readonly signal?: AbortSignal;
-}
-
-type MutableTotals = { -readonly [K in keyof DrawerPoolTotals]: DrawerPoolTotals[K] };
+import { writeDownDrawn } from './write-down.ts';
 
 export class DrawerPool {
   readonly #options: DrawerPoolOptions;
@@ -43,16 +35,7 @@ export class DrawerPool {
   readonly #streams: DrawerStreams;
   readonly #waiters: TakeQueue;
   readonly #abort = new AbortController();
-  readonly #totals: MutableTotals = {
-    drawn: 0,
-    acknowledged: 0,
-    offered: 0,
-    committed: 0,
-    dropped: 0,
-    mismatched: 0,
-    drawFailures: 0,
-    refused: 0,
-  };
+  readonly #totals = noTotals();
   readonly #depth: DepthPolicy;
   readonly #watermarks: Watermarks;
   #reserveFloor: number;
@@ -118,7 +101,7 @@ export class DrawerPool {
     const sameInstance = this.#instance !== undefined && bytesEqual(this.#instance, instance);
     this.#quota = Math.min(quota, this.#options.maxOutstanding ?? 4096);
     this.#peerKmeReachable = true;
-    if (this.#instance !== undefined && !sameInstance) this.#startOver('closed');
+    if (this.#instance !== undefined && !sameInstance) this.#startOver();
     this.#instance = Uint8Array.from(instance);
     this.#channelUp = true;
     if (sameInstance) {
@@ -333,7 +316,7 @@ export class DrawerPool {
     this.#health.drew();
     this.#totals.drawn += delivered.length;
     this.#depth.recordSupply(this.#options.clock.now(), delivered.length);
-    const fresh = await this.#spend(delivered);
+    const fresh = await writeDownDrawn(this.#options.ledger, delivered);
     if (this.#closed || stream.origin.withdrawn || this.#streams.current !== stream) {
       for (const key of fresh) key.secret.wipe();
       return;
@@ -345,22 +328,6 @@ export class DrawerPool {
         KdiErrorCode.duplicateKey,
         `KME ${twice.metadata.kme} gave ${referenceText(twice.reference)}, which was drawn before`,
       );
-    }
-  }
-
-  /** Writes the keys down as drawn; those that were before are wiped and left out. */
-  async #spend(delivered: readonly DeliveredKey[]): Promise<readonly DeliveredKey[]> {
-    const { ledger } = this.#options;
-    if (ledger === undefined) return delivered;
-    try {
-      const spent = await ledger.spend(delivered.map(({ reference }) => ledgerId('drawn', reference)));
-      return delivered.filter((key, i) => {
-        if (!spent[i]) key.secret.wipe();
-        return spent[i];
-      });
-    } catch (error) {
-      for (const { secret } of delivered) secret.wipe();
-      throw error;
     }
   }
 
@@ -415,13 +382,12 @@ export class DrawerPool {
   }
 
   /** The peer's process is another one: nothing that the old one knew is of use. */
-  #startOver(reason: 'closed'): void {
+  #startOver(): void {
     this.#channelUp = false;
     this.#streams.retire();
-    const origins = new Set([...this.#keys.values()].map(({ origin }) => origin));
-    for (const origin of origins) {
+    for (const origin of new Set([...this.#keys.values()].map((key) => key.origin))) {
       origin.peerKnows = false;
-      this.#keys.withdraw(origin, reason);
+      this.#keys.withdraw(origin, 'closed');
     }
   }
 

@@ -9,7 +9,7 @@ import { askHttp, askTcp, startHttpApp, startTcpApp } from './legacy-apps.ts';
 import { LinkWatch } from './link-watch.ts';
 import { type ObservedConnection, observe } from './observed-connection.ts';
 import { KEY_WAIT, KEYS_AHEAD } from './site-configs.ts';
-import { type CleanUps, makeCertificates, SAE_A, SAE_B, type ServiceName, startSites } from './sites.ts';
+import { type CleanUps, makeCertificates, SAE_A, SAE_B, SERVICES, type ServiceName, startSites } from './sites.ts';
 import { Tap } from './tap.ts';
 import { count, countBy, percent } from './text.ts';
 import type { DemoView } from './view.ts';
@@ -134,7 +134,12 @@ async function tell(options: DemoOptions, cleanUps: CleanUps): Promise<DemoResul
   view.line(`each holds at most ${STORE_KEYS} keys a direction; each proxy keeps ${KEYS_AHEAD} agreed ahead`);
   view.line(`applications that know nothing of this: HTTP on ${http.port}, TCP on ${tcp.port}`);
   const site = await startSites(workspace, pki, simulator, { http, tcp }, view, cleanUps);
-  await site.client.event('keys-ready', (event) => event.role === 'drawer');
+  const keysReady = (service: ServiceName, from = 0) =>
+    site.client.event('keys-ready', ({ address }) => address === `127.0.0.1:${site.tunnelPorts[`tunnel-${service}`]}`, {
+      from,
+      timeoutMs: 30_000,
+    });
+  for (const service of SERVICES) await keysReady(service.name);
   const ask = (service: ServiceName) =>
     observe(service, site.client, site.server, async () => {
       const message = `${service} ${marker}`;
@@ -221,7 +226,7 @@ async function tell(options: DemoOptions, cleanUps: CleanUps): Promise<DemoResul
   simulator.setEavesdropper(0);
   const healed = await link.block((report) => report.deliveredBits > 0, 'key again', signal);
   view.line(`QBER ${percent(healed.qber)}, ${count(healed.finalKeyBits)} secret bits`);
-  await site.client.event('keys-ready', (event) => event.role === 'drawer', { from: healedFrom, timeoutMs: 30_000 });
+  await keysReady('records', healedFrom);
   const last = await connect('records');
   showConnections(view, [last]);
   check('the last connection is qkd-and-pqc again', last.mode === 'qkd-and-pqc' && last.fingerprintsAgree === true);

@@ -21,6 +21,8 @@ import type { DrawerLink } from './drawer-link.ts';
 
 export interface DrawerKeysOptions {
   readonly ownSae: string;
+  /** Where the channel leads, for the log. */
+  readonly address: string;
   readonly log: EventLog;
   readonly clock: Clock;
   /** Longest life of a key that nobody used. */
@@ -196,8 +198,8 @@ export class DrawerKeys implements ClientKeys, ChannelEnd {
     peer.readySaid = false;
     if (this.#lastReason !== reason) {
       this.#lastReason = reason;
-      const { ownSae: sae, log } = this.#options;
-      log.warn({ event: 'keys-unavailable', sae, peer: peer.peerSae, reason, ...problemOf(peer) });
+      const { ownSae: sae, address, log } = this.#options;
+      log.warn({ event: 'keys-unavailable', sae, peer: peer.peerSae, address, reason, ...problemOf(peer) });
     }
     return { reason };
   }
@@ -228,8 +230,8 @@ export class DrawerKeys implements ClientKeys, ChannelEnd {
     if (ready > 0 && !peer.readySaid) {
       peer.readySaid = true;
       this.#lastReason = undefined;
-      const { ownSae: sae, log } = this.#options;
-      log.info({ event: 'keys-ready', sae, peer: peer.peerSae, role: 'drawer', count: ready });
+      const { ownSae: sae, address, log } = this.#options;
+      log.info({ event: 'keys-ready', sae, peer: peer.peerSae, role: 'drawer', address, count: ready });
     }
     peer.link.tellState({ kmeName: kme, poolKeys: ready, ...(reason === undefined ? {} : { reason }) });
   }

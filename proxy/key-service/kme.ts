@@ -13,8 +13,8 @@ import {
 export interface KmeSettings {
   /** `etsi004://HOST:PORT[?dialect=qubip]`. */
   readonly url: string;
-  /** Absent: plain TCP, and every key can be read on the wire. */
-  readonly tls?: KmeTls;
+  /** `unsafe-plaintext`, only ever by the setting of that name: plain TCP, and every key can be read on the wire. */
+  readonly tls: KmeTls | 'unsafe-plaintext';
   readonly ksid?: 'allocated' | 'chosen';
   readonly openAs?: 'same' | 'swapped';
   readonly qos?: Etsi004QosSettings;
@@ -36,7 +36,7 @@ export function createKeySource(kme: KmeSettings, ownSae: string): KeySource {
   return new Etsi004Source({
     address,
     saeId: ownSae,
-    ...(kme.tls === undefined ? { unsafePlainTcp: true } : { tls: kme.tls }),
+    ...(kme.tls === 'unsafe-plaintext' ? { unsafePlainTcp: true } : { tls: kme.tls }),
     ...(kme.ksid === undefined ? {} : { ksid: kme.ksid }),
     ...(kme.openAs === undefined ? {} : { openAs: kme.openAs }),
     ...(kme.qos === undefined ? {} : { qos: kme.qos }),

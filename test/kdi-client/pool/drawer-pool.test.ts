@@ -1,101 +1,20 @@
 import { expect } from 'chai';
 import {
-  DrawerPool,
-  type DrawerPoolEvent,
-  type DrawerPoolOptions,
   KdiError,
   KdiErrorCode,
   KdiMisuseError,
-  type KeyLease,
   MemoryLedger,
-  type QkdKeyReference,
   referenceText,
   type SpentLedger,
-  type StreamAnnouncement,
-  type TakeResult,
 } from '../../../kdi-client/index.ts';
 import { hexOf } from '../../../tls-ext/bytes/index.ts';
-import { FakeSource, keyOf } from '../support/fake-source.ts';
-import { settle, VirtualClock } from '../support/virtual-clock.ts';
+import { keyOf } from '../support/fake-source.ts';
+import { settle } from '../support/virtual-clock.ts';
 
-const INSTANCE = new Uint8Array(16).fill(1);
-const OTHER_INSTANCE = new Uint8Array(16).fill(2);
-
-/** A pool with a peer that opens streams and acknowledges keys at once, unless told otherwise. */
-class Bench {
-  readonly clock = new VirtualClock();
-  readonly source = new FakeSource(this.clock);
-  readonly streams: StreamAnnouncement[] = [];
-  readonly closedStreams: string[] = [];
-  readonly announced: QkdKeyReference[] = [];
-  readonly dropped: string[] = [];
-  readonly events: DrawerPoolEvent[] = [];
-  peerOpens = true;
-  answer: 'ready' | 'mismatch' | 'unavailable' | 'nothing' = 'ready';
-  readonly pool: DrawerPool;
-
-  constructor(options: Partial<DrawerPoolOptions> = {}) {
-    this.pool = new DrawerPool({
-      source: this.source,
-      peerSaeId: 'siteB',
-      clock: this.clock,
-      random: () => 0.5,
-      hooks: {
-        announceStream: (announcement) => {
-          this.streams.push(announcement);
-          if (this.peerOpens) queueMicrotask(() => this.pool.streamOpened(announcement.ksid));
-        },
-        announceKeys: (keys) => {
-          for (const { reference, secret } of keys) {
-            // The secret is there to compute a check value from.
-            expect(hexOf(secret.expose())).to.equal(hexOf(keyOf(reference).expose()));
-            this.announced.push(reference);
-            if (this.answer === 'ready') queueMicrotask(() => this.pool.markReady(reference));
-            if (this.answer === 'unavailable') queueMicrotask(() => this.pool.markUnavailable(reference));
-            if (this.answer === 'mismatch') queueMicrotask(() => this.pool.markMismatch(reference));
-          }
-        },
-        dropKeys: (references) => this.dropped.push(...references.map(referenceText)),
-        closeStream: (ksid) => this.closedStreams.push(hexOf(ksid)),
-        onEvent: (event) => this.events.push(event),
-      },
-      ...options,
-    });
-    benches.push(this);
-  }
-
-  async up(instance = INSTANCE, quota = 1_000): Promise<this> {
-    this.pool.channelUp(instance, quota);
-    await settle();
-    return this;
-  }
-}
-
-let benches: Bench[] = [];
-
-function leaseOf(result: TakeResult): KeyLease {
-  if (!result.ok) throw new Error(`no key: ${result.reason}`);
-  return result.lease;
-}
-function reasonOf(result: TakeResult): string {
-  return result.ok ? 'a key' : result.reason;
-}
+import { Bench, closeBenches, INSTANCE, leaseOf, OTHER_INSTANCE, reasonOf } from './pool-bench.ts';
 
 describe('kdi-client/pool/drawer-pool', () => {
-  afterEach(async () => {
-    for (const { pool, clock, source } of benches) {
-      source.letGo();
-      await pool.close();
-      await settle();
-      expect(clock.pending, 'timers left').to.equal(0);
-      expect(source.streamsOpen, 'streams left open').to.equal(0);
-      expect(
-        source.handedOut.filter((secret) => !secret.wiped),
-        'secrets not wiped',
-      ).to.have.length(0);
-    }
-    benches = [];
-  });
+  afterEach(closeBenches);
 
   it('fills to the high watermark, once the channel stands and the peer has opened the stream', async () => {
     const bench = new Bench({ highWatermark: 4 });
