@@ -163,6 +163,8 @@ export function createLog(options: { readonly level?: LogLevel; readonly fd?: nu
       destination.once('close', done);
       destination.once('error', done);
       destination.end();
+      // A late event, of a channel that is just closing, has nowhere to go; sonic-boom would throw.
+      destination.write = () => true;
     });
   return pinoLog(destination, options.level ?? 'info', flush);
 }
