@@ -47,9 +47,10 @@ function drainOnSignal(proxy: RunningProxy, drainTimeoutMs: number, log: EventLo
       for (const name of STOP_SIGNALS) process.off(name, first);
       for (const name of STOP_SIGNALS) process.on(name, second);
       const connections = proxy.tunnels.reduce((sum, tunnel) => sum + tunnel.connectionCount, 0);
+      const drained = proxy.drain(drainTimeoutMs);
+      // Said once nothing is accepted any more.
       log.info({ event: 'draining', signal, connections });
-      proxy
-        .drain(drainTimeoutMs)
+      drained
         .then((connectionsCut) => {
           log.info({ event: 'stopped', connectionsCut });
           for (const name of STOP_SIGNALS) process.off(name, second);
