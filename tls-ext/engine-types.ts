@@ -45,6 +45,29 @@ export interface PlainPsk {
   readonly secret: SecretBytes;
 }
 
+/**
+ * The PSK of a single-use ticket (RFC 9846, "New Session Ticket Message"), from `issueTicket` at the
+ * server and the event `ticket` at the client. The engine takes ownership of `secret` and wipes it.
+ */
+export interface ResumptionPsk {
+  readonly kind: 'resumption';
+  /** The ticket: a handle that means nothing to anybody but the server. */
+  readonly identity: Uint8Array;
+  readonly secret: SecretBytes;
+  /** CipherSuite of the session that it came from: it serves suites of the same hash only. */
+  readonly cipherSuite: number;
+  /** Client only: milliseconds since the ticket came, plus its `ageAdd`, modulo 2^32 (RFC 8446, 4.2.11.1). Default 0. */
+  readonly obfuscatedTicketAge?: number;
+}
+
+/** Tickets that a client wants (RFC 9149), 0 … 255 each. */
+export interface TicketRequest {
+  /** After a full handshake. */
+  readonly newSessionCount: number;
+  /** After a resumption. */
+  readonly resumptionCount: number;
+}
+
 /** Why a client offers no key; on the wire in `qkd_psk`. */
 export const NoOfferReason = {
   streamOpening: 'stream_opening',
@@ -123,13 +146,16 @@ export interface ClientEngineOptions extends EngineOptions {
   /** SNI, host names only. */
   readonly serverName?: string;
   readonly identity?: EngineIdentity;
-  readonly psk?: QkdPsk | PlainPsk;
+  /** What to offer: a key or a ticket, never both (RFC 9973, 5.1). A ticket goes without extension 33. */
+  readonly psk?: QkdPsk | PlainPsk | ResumptionPsk;
   /** Sent in `qkd_psk`; absent = a stock client without the extension. Must agree with `psk`. */
   readonly qkdOffer?: QkdOffer;
   /** `certificate`: the server must send one, PSK or not (extension 33 beside a PSK). `psk`: the PSK alone authenticates. */
   readonly auth: 'certificate' | 'psk';
   /** Reserved code points in lists, so that peers stay used to unknown ones (RFC 8701). Default true. */
   readonly grease?: boolean;
+  /** Asks for tickets, which come as events `ticket`. Absent: none are wanted, and those that come are dropped. */
+  readonly ticketRequest?: TicketRequest;
 }
 
 export interface ServerEngineOptions extends EngineOptions {
@@ -144,11 +170,19 @@ export interface ServerEngineOptions extends EngineOptions {
    * nothing between the two ClientHellos (RFC 8446, 4.2.2); without it no cookie is sent.
    */
   readonly cookieKey?: Uint8Array;
+  /**
+   * Look at tickets: with `auth` `certificate` and without extension 33, `psk-required` then lists the
+   * identities that may be handles of ours, and a `ResumptionPsk` may be used; the owner of the tickets
+   * answers for who the peer is. Default false: such identities are as if they were not there.
+   */
+  readonly acceptTickets?: boolean;
+  /** What to answer to a rekey without a QKD key: `without_key`, or `refused`. Default `accept`. */
+  readonly rekeyWithoutKey?: 'accept' | 'refuse';
 }
 
 /** One of the identities of a ClientHello, still unverified. At most 4 are looked at. */
 export interface OfferedPsk {
-  /** The identity as sent. */
+  /** The identity as sent; of a ticket, the handle. */
   readonly identity: Uint8Array;
   /** Decoded, if it is an RFC 9258 ImportedIdentity around a QkdKeyReference of ours. */
   readonly reference?: QkdKeyReference;
@@ -159,10 +193,11 @@ export interface OfferedPsk {
  * ImportedIdentity from reference and context and compares bytes with what was
  * offered. `continue` = handshake without the PSK (fallback), said as
  * `unavailable` or `policy`; `refuse` = say so under encryption, then
- * `insufficient_security`.
+ * `insufficient_security`. Where certificates are asked for, extension 33 is the condition for a QKD or plain
+ * key, its absence that for a ticket: anything else is misuse.
  */
 export type PskDecision =
-  | { readonly action: 'use'; readonly psk: QkdPsk | PlainPsk }
+  | { readonly action: 'use'; readonly psk: QkdPsk | PlainPsk | ResumptionPsk }
   | { readonly action: 'continue'; readonly result: 'unavailable' | 'policy' }
   | { readonly action: 'refuse'; readonly result: 'unavailable' | 'policy' };
 
@@ -172,7 +207,7 @@ export interface HandshakeSummary {
   readonly cipherSuite: number;
   readonly alpnProtocol?: string;
   readonly serverName?: string;
-  /** Which PSK the key schedule holds. */
+  /** Which PSK the key schedule holds. `resumption`: no certificates were exchanged; the session that the ticket came from says who the peer is. */
   readonly psk: 'none' | 'qkd' | 'plain' | 'resumption';
   readonly reference?: QkdKeyReference;
   readonly peerCertificate: boolean;
@@ -181,7 +216,18 @@ export interface HandshakeSummary {
   /** What the server answered. Absent: the peer has no `qkd_psk`. */
   readonly qkdResult?: QkdResult;
   readonly helloRetryRequest: boolean;
+  /** Both ends set the feature bit: `rekey` and `wantRekey` work. */
+  readonly rekey: boolean;
+  /** What the client asked for (RFC 9149). */
+  readonly ticketRequest?: TicketRequest;
 }
+
+/**
+ * Why a rekey came to nothing; the connection lives on in its epoch, and its key is not used again. A client
+ * learns of `closed` only. `unavailable`: the server does not have the key; `binder`: it has another one under
+ * the same reference; `policy`: it wants no rekey without a key; `closed`: close_notify came first.
+ */
+export type RekeyRefusal = 'unavailable' | 'binder' | 'policy' | 'closed';
 
 export type EngineEvent =
   /** Send these bytes, in order, also when a `failed` event follows (it is the alert). */
@@ -204,6 +250,30 @@ export type EngineEvent =
     }
   | { readonly type: 'handshake-complete'; readonly summary: HandshakeSummary }
   | { readonly type: 'plaintext'; readonly bytes: Uint8Array; readonly release?: () => void }
+  /** Client: a ticket, of the epoch given; a completed rekey voids those of earlier epochs. The receiver owns `psk.secret`. */
+  | {
+      readonly type: 'ticket';
+      readonly psk: ResumptionPsk;
+      readonly epoch: number;
+      /** At most 604,800 (RFC 8446, 4.6.1). */
+      readonly lifetimeSeconds: number;
+      readonly ageAdd: number;
+    }
+  /** Client: new keys are wanted, by the server, or because an AEAD's limit is near. Answer with `rekey`. */
+  | { readonly type: 'rekey-wanted'; readonly by: 'peer' | 'limit' }
+  /** Server: the client names a key for a rekey. Answer with `provideRekeyKey`; data goes on meanwhile. */
+  | { readonly type: 'rekey-key-required'; readonly reference: QkdKeyReference }
+  /**
+   * A rekey is complete: `epoch` protects both directions. At the server the key is to be burnt now, and the
+   * connection aborted with `illegal_parameter` if it was burnt before. Tickets of earlier epochs are void.
+   */
+  | {
+      readonly type: 'rekeyed';
+      readonly epoch: number;
+      readonly status: 'used' | 'without_key';
+      readonly reference?: QkdKeyReference;
+    }
+  | { readonly type: 'rekey-refused'; readonly reference?: QkdKeyReference; readonly why?: RekeyRefusal }
   /** The peer's close_notify: nothing more will be received; sending goes on until `closeWrite`. */
   | { readonly type: 'closed' }
   /** Terminal. A `write` with the alert precedes it if one is due. `peerAlert`: the peer sent it. */
@@ -213,6 +283,13 @@ export type EngineEvent =
       /** What EncryptedExtensions said, if the handshake came so far: the reason of a refusal. */
       readonly qkdResult?: QkdResult;
     };
+
+/** What `issueTicket` did: events to send, and the PSK to keep, of the epoch given. */
+export interface IssuedTicket {
+  readonly events: EngineEvent[];
+  readonly psk: ResumptionPsk;
+  readonly epoch: number;
+}
 
 export interface TlsEngine {
   /** Client: the ClientHello. Server: nothing. Call once, first. */
@@ -233,12 +310,32 @@ export interface TlsEngine {
   sendInPlace(buffer: Uint8Array, start: number, end: number): EngineEvent[];
   providePsk(decision: PskDecision): EngineEvent[];
   provideVerdict(verdict: PeerVerdict): EngineEvent[];
-  /** Sends close_notify; receiving goes on (half-close). */
+  /** Sends close_notify; receiving goes on (half-close). A client with a rekey under way sends it when that has ended. */
   closeWrite(): EngineEvent[];
   /** Sends this alert and ends. */
   abort(alert: Alert): EngineEvent[];
   /** RFC 9846 exporter (RFC 8446, 7.5). After `handshake-complete`. */
   exportKeyingMaterial(label: string, context: Uint8Array, lengthBytes: number): Uint8Array;
+  /**
+   * Server, after `handshake-complete`: sends NewSessionTicket. `handle`: ≥ 16 random bytes; lifetime ≤ 604,800 s.
+   * The caller keeps the PSK under the handle, and takes it away with the first use.
+   */
+  issueTicket(ticket: { readonly handle: Uint8Array; readonly lifetimeSeconds: number }): IssuedTicket;
+  /**
+   * Client: starts a rekey, with a key (whose context has purpose `rekey`) or without. Takes ownership of the key.
+   * Only while `rekeyPossible`; ends in `rekeyed` or `rekey-refused`.
+   */
+  rekey(key?: QkdPsk): EngineEvent[];
+  /** Server: asks the client for a rekey, once in an epoch. Does nothing if that was done, or a rekey is under way or no longer possible. */
+  wantRekey(): EngineEvent[];
+  /** Server: the answer to `rekey-key-required`, whose ownership the engine takes; `undefined` = we don't have it. */
+  provideRekeyKey(key: QkdPsk | undefined): EngineEvent[];
+  /** Client: whether `rekey` may be called. Server: whether a rekey may still happen. Needs to be negotiated, none under way, neither end closed. */
+  readonly rekeyPossible: boolean;
+  /** Completed rekeys. */
+  readonly epoch: number;
+  /** Exporter of the current epoch. `exportKeyingMaterial` and channel bindings stay those of the handshake, epoch 0. */
+  exportEpochKeyingMaterial(label: string, context: Uint8Array, lengthBytes: number): Uint8Array;
   /** Wipes every secret. Idempotent; after it every other call throws `TlsMisuseError`. */
   destroy(): void;
 }

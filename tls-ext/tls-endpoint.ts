@@ -9,7 +9,15 @@
  */
 import { Alert, alertName } from './alert.ts';
 import { concatBytes } from './bytes/index.ts';
-import type { EngineEvent, EngineOptions, PeerVerdict, PskDecision, QkdResult, TlsEngine } from './engine-types.ts';
+import type {
+  EngineEvent,
+  EngineOptions,
+  IssuedTicket,
+  PeerVerdict,
+  PskDecision,
+  QkdResult,
+  TlsEngine,
+} from './engine-types.ts';
 import { limitExceeded, toTlsError, unexpectedMessage } from './handshake/faults.ts';
 import { PostHandshake } from './handshake/post-handshake.ts';
 import { HandshakeReassembler } from './handshake/reassembler.ts';
@@ -152,6 +160,34 @@ export class TlsEndpoint implements TlsEngine {
       throw new TlsMisuseError('exporters work from handshake-complete to the end');
     }
     return exportKeyingMaterial(this.#session.suite.hash, this.#session.exporterSecret, label, context, lengthBytes);
+  }
+
+  issueTicket(): IssuedTicket {
+    throw new TlsMisuseError('tickets were not negotiated');
+  }
+
+  rekey(): EngineEvent[] {
+    throw new TlsMisuseError('rekeying was not negotiated');
+  }
+
+  wantRekey(): EngineEvent[] {
+    throw new TlsMisuseError('rekeying was not negotiated');
+  }
+
+  provideRekeyKey(): EngineEvent[] {
+    throw new TlsMisuseError('rekeying was not negotiated');
+  }
+
+  get rekeyPossible(): boolean {
+    return false;
+  }
+
+  get epoch(): number {
+    return 0;
+  }
+
+  exportEpochKeyingMaterial(label: string, context: Uint8Array, lengthBytes: number): Uint8Array {
+    return this.exportKeyingMaterial(label, context, lengthBytes);
   }
 
   destroy(): void {

@@ -97,6 +97,7 @@ export function* clientHandshake(
     wire.protectReceiving(deriveTrafficKeys(suite, serverApplicationTrafficSecret));
     const transcriptHash = transcript.snapshot();
     const { qkdPsk, alpn } = extensions;
+    const rekeyNegotiated = (options.offerRekey ?? false) && ((qkdPsk?.features ?? 0) & QkdFeature.rekey) !== 0;
     return {
       summary: {
         group: negotiated.offer.group,
@@ -109,9 +110,10 @@ export function* clientHandshake(
         ...(options.qkdOffer === undefined ? {} : { qkdOffer: options.qkdOffer }),
         ...(qkdPsk === undefined ? {} : { qkdResult: qkdPsk.result }),
         helloRetryRequest: negotiated.retried,
+        rekey: rekeyNegotiated,
       },
       suite,
-      rekeyNegotiated: (options.offerRekey ?? false) && ((qkdPsk?.features ?? 0) & QkdFeature.rekey) !== 0,
+      rekeyNegotiated,
       mainSecret: scope.release(mainSecret),
       clientApplicationTrafficSecret: scope.release(clientApplicationTrafficSecret),
       serverApplicationTrafficSecret: scope.release(serverApplicationTrafficSecret),

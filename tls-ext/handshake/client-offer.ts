@@ -180,6 +180,7 @@ function offeredIdentities(
   }
   scope.own(psk.secret);
   try {
+    if (psk.kind === 'resumption') throw new TlsMisuseError('tickets are not offered yet');
     if (psk.kind === 'plain') {
       const earlySecret = scope.own(EarlySecret.of('sha256', psk.secret));
       return [{ kind: 'external', hash: 'sha256', identity: Uint8Array.from(psk.identity), earlySecret }];

@@ -100,6 +100,7 @@ export function* serverHandshake(wire: HandshakeWire, options: ServerEngineOptio
         ...(outcome.qkdOffer === undefined ? {} : { qkdOffer: outcome.qkdOffer }),
         ...(outcome.qkdResult === undefined ? {} : { qkdResult: outcome.qkdResult }),
         helloRetryRequest: accepted.retried,
+        rekey: rekeyNegotiated,
       },
       suite,
       rekeyNegotiated,

@@ -148,6 +148,7 @@ function selectPsk(
 ): SelectedPsk | undefined {
   scope.own(psk.secret);
   try {
+    if (psk.kind === 'resumption') throw new TlsMisuseError('tickets are not accepted yet');
     if (psk.kind === 'plain' && suite.hash !== 'sha256') return undefined;
     const ours: OfferedIdentity =
       psk.kind === 'qkd'

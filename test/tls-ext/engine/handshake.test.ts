@@ -13,6 +13,7 @@ describe('certificate handshake between our own ends', () => {
       psk: 'none',
       peerCertificate: true,
       helloRetryRequest: false,
+      rekey: false,
     });
     expect(pair.server.summary?.peerCertificate).to.equal(false);
   });
