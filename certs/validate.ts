@@ -3,10 +3,11 @@
  * that RFC 9525 and our SAE names need). Pure: time and trust are arguments.
  */
 import { bytesEqual } from '../tls-ext/bytes/index.ts';
-import { type Certificate, KeyUsageBit, parseCertificate } from './certificate.ts';
+import { type Certificate, KeyUsageBit } from './certificate.ts';
 import { CertError, type ChainRejection, REJECTION_CODES } from './errors.ts';
 import { certificateNamesHost } from './host-name.ts';
 import { subjectKey, type TrustAnchors } from './identity.ts';
+import { isKnownSigner, publicKeyOf, recallCertificate, rememberPath } from './known-certificates.ts';
 import { MAX_CHAIN_BYTES, MAX_CHAIN_CERTIFICATES } from './limits.ts';
 import { checkSignature, supportedPublicKey } from './signature.ts';
 
@@ -49,8 +50,10 @@ export type ChainVerdict =
 export function validateChain(question: ChainQuestion): ChainVerdict {
   try {
     const [leaf, ...intermediates] = parseChain(question.chainDer);
-    const notAfterMs = new PathSearch(intermediates, question).run(leaf);
+    const { path, anchor } = new PathSearch(intermediates, question).run(leaf);
     checkLeaf(leaf, question);
+    rememberPath(path, anchor);
+    const notAfterMs = Math.min(anchor.notAfterMs, ...path.map((one) => one.notAfterMs));
     return { ok: true, publicKeySpki: leaf.publicKeySpki, saeIds: leaf.saeIds, subject: leaf.subjectText, notAfterMs };
   } catch (error) {
     if (error instanceof Rejected) return refusal(error.reason, error.message);
@@ -87,7 +90,13 @@ function parseChain(chainDer: readonly Uint8Array[]): [Certificate, ...Certifica
       `chain of ${chainDer.length} certificates and ${bytes} bytes, at most ${MAX_CHAIN_CERTIFICATES} and ${MAX_CHAIN_BYTES} are accepted`,
     );
   }
-  return chainDer.map(parseCertificate) as [Certificate, ...Certificate[]];
+  return chainDer.map(recallCertificate) as [Certificate, ...Certificate[]];
+}
+
+/** From the leaf up to the certificate that the anchor signed. */
+interface TrustedPath {
+  readonly path: readonly Certificate[];
+  readonly anchor: Certificate;
 }
 
 /**
@@ -106,25 +115,25 @@ class PathSearch {
     this.#question = question;
   }
 
-  /** When the first certificate of the path that was found expires; throws `Rejected` if there is no path. */
-  run(leaf: Certificate): number {
+  /** Throws `Rejected` if there is no path. */
+  run(leaf: Certificate): TrustedPath {
     checkExtensions(leaf);
-    const notAfterMs = this.#extend([leaf]);
-    if (notAfterMs !== undefined) return notAfterMs;
+    const found = this.#extend([leaf]);
+    if (found !== undefined) return found;
     throw this.#failure ?? new Rejected('unknown-ca', `no trusted CA issued the certificate of ${leaf.subjectText}`);
   }
 
-  #extend(path: readonly Certificate[]): number | undefined {
+  #extend(path: readonly Certificate[]): TrustedPath | undefined {
     const last = path[path.length - 1] as Certificate;
     const anchors = this.#question.trust.bySubject.get(subjectKey(last.issuer)) ?? [];
     for (const anchor of anchors) {
-      if (this.#isIssuer(anchor, path)) return Math.min(anchor.notAfterMs, ...path.map((one) => one.notAfterMs));
+      if (this.#isIssuer(anchor, path)) return { path, anchor };
     }
     for (const candidate of this.#intermediates) {
       if (path.includes(candidate) || subjectKey(candidate.subject) !== subjectKey(last.issuer)) continue;
       if (!this.#isIssuer(candidate, path)) continue;
-      const notAfterMs = this.#extend([...path, candidate]);
-      if (notAfterMs !== undefined) return notAfterMs;
+      const found = this.#extend([...path, candidate]);
+      if (found !== undefined) return found;
     }
     return undefined;
   }
@@ -146,6 +155,7 @@ class PathSearch {
   }
 
   #checkSignature(certificate: Certificate, issuer: Certificate): void {
+    if (isKnownSigner(certificate, issuer)) return;
     if (this.#signatureChecksLeft === 0) {
       throw new Rejected('too-large', `no path found in ${MAX_SIGNATURE_CHECKS} signature checks`);
     }
@@ -191,7 +201,7 @@ function checkLeaf(leaf: Certificate, question: ChainQuestion): void {
   if (leaf.keyUsage !== undefined && !(leaf.keyUsage & KeyUsageBit.digitalSignature)) {
     throw new Rejected('wrong-purpose', `the key of ${leaf.subjectText} may not make digital signatures`);
   }
-  if (supportedPublicKey(leaf.publicKeySpki) === undefined) {
+  if (publicKeyOf(leaf, supportedPublicKey) === undefined) {
     throw new Rejected('unsupported', `the key of ${leaf.subjectText} is of an unsupported type or size`);
   }
   const { expectedSaeIds, verifyHost } = question;
