@@ -1,59 +1,41 @@
 /**
  * HKDF (RFC 5869) and the labelled forms of TLS 1.3 (RFC 9846, "Key Schedule";
- * RFC 8446, 7.1). Built on `createHmac` with a `KeyObject`, which is several
- * times as fast as `hkdfSync` or an HMAC with a raw key.
+ * RFC 8446, 7.1).
  */
-import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import { SecretBytes } from '../bytes/index.ts';
 import { emptyHash, type HashName, hashLengthBytes } from './hash.ts';
-import { plainBytes } from './plain-bytes.ts';
-
-/** A pseudorandom key: our own wipeable bytes, or a `KeyObject` where one secret has many children. */
-export type HkdfKey = SecretBytes | KeyObject;
+import { hmac } from './hmac.ts';
 
 const LABEL_PREFIX = 'tls13 ';
 const labelBytes = new Map<string, Uint8Array>();
 const MAX_CACHED_LABELS = 64;
+const firstCounter = Uint8Array.of(1);
 
-const zeroKeys: Readonly<Record<HashName, KeyObject>> = {
-  sha256: createSecretKey(new Uint8Array(hashLengthBytes.sha256)),
-  sha384: createSecretKey(new Uint8Array(hashLengthBytes.sha384)),
+const zeroKeys: Readonly<Record<HashName, Uint8Array>> = {
+  sha256: new Uint8Array(hashLengthBytes.sha256),
+  sha384: new Uint8Array(hashLengthBytes.sha384),
 };
-
-/** HMAC (RFC 2104) of the concatenation of `parts`. */
-export function hmac(name: HashName, key: HkdfKey, ...parts: readonly Uint8Array[]): Uint8Array {
-  const mac = createHmac(name, keyObject(key));
-  for (const part of parts) mac.update(part);
-  return plainBytes(mac.digest());
-}
 
 /** HKDF-Extract. `salt` undefined stands for Hash.length zero bytes. The inputs stay the caller's. */
 export function hkdfExtract(
   name: HashName,
-  salt: HkdfKey | Uint8Array | undefined,
+  salt: SecretBytes | Uint8Array | undefined,
   inputKeyingMaterial: Uint8Array,
 ): SecretBytes {
-  const key =
-    salt === undefined || (salt instanceof Uint8Array && salt.length === 0)
-      ? zeroKeys[name]
-      : salt instanceof Uint8Array
-        ? createSecretKey(salt)
-        : salt;
-  return new SecretBytes(hmac(name, key, inputKeyingMaterial));
+  return new SecretBytes(hmac(name, salt ?? zeroKeys[name], inputKeyingMaterial));
 }
 
 /** HKDF-Expand to `lengthBytes` ≤ 255 · Hash.length. */
-export function hkdfExpand(name: HashName, key: HkdfKey, info: Uint8Array, lengthBytes: number): SecretBytes {
+export function hkdfExpand(name: HashName, key: SecretBytes, info: Uint8Array, lengthBytes: number): SecretBytes {
   const blockBytes = hashLengthBytes[name];
   if (!Number.isInteger(lengthBytes) || lengthBytes < 0 || lengthBytes > 255 * blockBytes) {
     throw new RangeError(`HKDF-Expand to ${lengthBytes} bytes`);
   }
-  const prk = keyObject(key);
-  if (lengthBytes === blockBytes) return new SecretBytes(hmac(name, prk, info, Uint8Array.of(1)));
+  if (lengthBytes === blockBytes) return new SecretBytes(hmac(name, key, info, firstCounter));
   const output = new Uint8Array(lengthBytes);
   let block = new Uint8Array(0);
   for (let at = 0, counter = 1; at < lengthBytes; at += blockBytes, counter++) {
-    const next = hmac(name, prk, block, info, Uint8Array.of(counter));
+    const next = hmac(name, key, block, info, Uint8Array.of(counter));
     block.fill(0);
     block = next as Uint8Array<ArrayBuffer>;
     output.set(block.subarray(0, Math.min(blockBytes, lengthBytes - at)), at);
@@ -65,7 +47,7 @@ export function hkdfExpand(name: HashName, key: HkdfKey, info: Uint8Array, lengt
 /** HKDF-Expand-Label. `label` is given without its "tls13 " prefix. */
 export function hkdfExpandLabel(
   name: HashName,
-  key: HkdfKey,
+  key: SecretBytes,
   label: string,
   context: Uint8Array,
   lengthBytes: number,
@@ -74,12 +56,12 @@ export function hkdfExpandLabel(
 }
 
 /** Derive-Secret, given the Transcript-Hash of its messages. */
-export function deriveSecret(name: HashName, key: HkdfKey, label: string, transcriptHash: Uint8Array): SecretBytes {
+export function deriveSecret(name: HashName, key: SecretBytes, label: string, transcriptHash: Uint8Array): SecretBytes {
   return hkdfExpandLabel(name, key, label, transcriptHash, hashLengthBytes[name]);
 }
 
 /** Derive-Secret(key, "derived", ""): the salt of the next HKDF-Extract in the key schedule. */
-export function deriveNextSalt(name: HashName, key: HkdfKey): SecretBytes {
+export function deriveNextSalt(name: HashName, key: SecretBytes): SecretBytes {
   return deriveSecret(name, key, 'derived', emptyHash(name));
 }
 
@@ -104,8 +86,4 @@ function fullLabel(label: string): Uint8Array {
   // Exporter labels are the caller's choice, so the cache is bounded.
   if (labelBytes.size < MAX_CACHED_LABELS) labelBytes.set(label, bytes);
   return bytes;
-}
-
-function keyObject(key: HkdfKey): KeyObject {
-  return key instanceof SecretBytes ? createSecretKey(key.expose()) : key;
 }

@@ -22,7 +22,8 @@ export {
   type ServerKeyShare,
 } from './groups.ts';
 export { emptyHash, type HashName, hash, hashLengthBytes, TranscriptHash } from './hash.ts';
-export { deriveSecret, type HkdfKey, hkdfExpand, hkdfExpandLabel, hkdfExtract, hmac } from './hkdf.ts';
+export { deriveSecret, hkdfExpand, hkdfExpandLabel, hkdfExtract } from './hkdf.ts';
+export { hmac } from './hmac.ts';
 export { hasNativeMlDsa } from './ml-dsa.ts';
 export { hasNativeMlKem } from './ml-kem.ts';
 export {

@@ -1,7 +1,8 @@
 /** Finished and PSK binders: MACs under a finished_key (RFC 9846, "Finished" and "PSK Binder"; RFC 8446, 4.4.4 and 4.2.11.2). */
 import { constantTimeEqual, type SecretBytes } from '../bytes/index.ts';
 import { type HashName, hashLengthBytes } from '../crypto/hash.ts';
-import { hkdfExpandLabel, hmac } from '../crypto/hkdf.ts';
+import { hkdfExpandLabel } from '../crypto/hkdf.ts';
+import { hmac } from '../crypto/hmac.ts';
 import type { MainSecret } from './key-schedule.ts';
 import type { BinderKey, HandshakeTrafficSecret } from './secrets.ts';
 
