@@ -50,12 +50,16 @@ export interface Etsi004SourceOptions {
   /** What a reply may take beyond the Timeout of the stream's QoS. */
   readonly replyGraceMs?: number;
   readonly maxReplyBytes?: number;
+  /** Dialect `qubip`: how long an idle connection is kept for the next request (default 5 s; 0: a new one each time). */
+  readonly keepConnectionMs?: number;
   readonly clock?: Clock;
   readonly random?: (lengthBytes: number) => Uint8Array;
 }
 
 /** KSIDs remembered so that a KME can't hand one out twice to this process. */
 const MAX_KNOWN_KSIDS = 4096;
+
+type Ends = Pick<Etsi004OpenConnectRequest, 'source' | 'destination'>;
 
 export class Etsi004Source implements KeySource {
   readonly api = 'etsi004';
@@ -83,24 +87,37 @@ export class Etsi004Source implements KeySource {
       clock: this.#clock,
       connectTimeoutMs: options.connectTimeoutMs ?? 5_000,
       ...(options.maxReplyBytes === undefined ? {} : { maxReplyBytes: options.maxReplyBytes }),
+      ...(options.keepConnectionMs === undefined ? {} : { keepConnectionMs: options.keepConnectionMs }),
     });
   }
 
   async openDraw(peerSaeId: string, options: OpenDrawOptions = {}): Promise<DrawStream> {
-    const source = this.#uriOf(this.#options.saeId);
-    const destination = this.#uriOf(peerSaeId);
-    const chosen = this.#options.ksid === 'chosen' ? this.#freshKsid() : undefined;
-    if (chosen !== undefined) options.onAnnouncement?.({ ksid: chosen, qos: this.#qos });
-    let opened = await this.#open({ source, destination, ksid: chosen ?? new Uint8Array(KSID_BYTES) }, options);
-    if (chosen === undefined) {
-      if (!this.#remember(opened.announcement.ksid)) {
-        // Some KMEs give the same KSID for the same pair again: its indices were drawn before.
-        opened = await this.#open({ source, destination, ksid: this.#freshKsid() }, options);
-      }
-      options.onAnnouncement?.(opened.announcement);
+    const ends = { source: this.#uriOf(this.#options.saeId), destination: this.#uriOf(peerSaeId) };
+    const opened =
+      this.#options.ksid === 'chosen'
+        ? await this.#openChosen(ends, options)
+        : await this.#openAllocated(ends, options);
+    return this.#keep(new Etsi004DrawStream(opened, this.#options.saeId), opened);
+  }
+
+  async #openAllocated(ends: Ends, options: OpenDrawOptions): Promise<OpenedStream> {
+    let opened = await this.#open({ ...ends, ksid: new Uint8Array(KSID_BYTES), qos: this.#qos }, options);
+    if (!this.#remember(opened.announcement.ksid)) {
+      // Some KMEs give the same KSID for the same pair again: its indices were drawn before.
+      opened = await this.#open({ ...ends, ksid: this.#freshKsid(), qos: opened.announcement.qos }, options);
     }
-    const stream = new Etsi004DrawStream(opened, this.#options.saeId);
-    return this.#keep(stream, opened);
+    options.onAnnouncement?.(opened.announcement);
+    return opened;
+  }
+
+  /** The peer hears of the KSID before our KME does; of a second one, with the KME's QoS, after a counter-proposal. */
+  #openChosen(ends: Ends, options: OpenDrawOptions): Promise<OpenedStream> {
+    const announce = (qos: Etsi004Qos): Etsi004OpenConnectRequest => {
+      const ksid = this.#freshKsid();
+      options.onAnnouncement?.({ ksid, qos });
+      return { service: 'open-connect', ...ends, ksid, qos };
+    };
+    return this.#open(announce(this.#qos), options, (proposal) => announce(proposal));
   }
 
   async openLookup(drawerSaeId: string, options: OpenLookupOptions = {}): Promise<LookupStream> {
@@ -109,15 +126,20 @@ export class Etsi004Source implements KeySource {
     const drawer = this.#uriOf(drawerSaeId);
     const answerer = this.#uriOf(this.#options.saeId);
     const swapped = this.#options.openAs === 'swapped';
-    const opened = await this.#open(
-      {
-        source: swapped ? answerer : drawer,
-        destination: swapped ? drawer : answerer,
-        ksid: announcement.ksid,
-        qos: announcement.qos,
-      },
-      options,
-    );
+    const request = {
+      source: swapped ? answerer : drawer,
+      destination: swapped ? drawer : answerer,
+      ksid: announcement.ksid,
+      qos: announcement.qos,
+    };
+    const opened = await this.#open(request, options, (proposal, again) => {
+      if (proposal.keyChunkSizeBytes === announcement.qos.keyChunkSizeBytes) return again;
+      // With chunks of another size an index would mean other key here than at the drawer.
+      throw new KdiError(
+        KdiErrorCode.qosNotMet,
+        `KME ${this.kme} proposes Key_chunk_size ${proposal.keyChunkSizeBytes}; the drawer's stream has ${announcement.qos.keyChunkSizeBytes}`,
+      );
+    });
     return this.#keep(new Etsi004LookupStream(opened, drawerSaeId), opened);
   }
 
@@ -130,30 +152,29 @@ export class Etsi004Source implements KeySource {
     this.#transport.close();
   }
 
-  /** OPEN_CONNECT, with one counter-proposal taken if it is within the bounds. */
+  /**
+   * OPEN_CONNECT. One counter-proposal is taken, if it is within the bounds;
+   * `adapt` says what is asked for then, the same request with its QoS by default.
+   */
   async #open(
-    request: { source: string; destination: string; ksid: Uint8Array; qos?: Etsi004Qos },
+    request: Omit<Etsi004OpenConnectRequest, 'service'>,
     options: CallOptions,
+    adapt = (_proposal: Etsi004Qos, again: Etsi004OpenConnectRequest): Etsi004OpenConnectRequest => again,
   ): Promise<OpenedStream> {
-    const wanted: Etsi004OpenConnectRequest = {
-      service: 'open-connect',
-      source: request.source,
-      destination: request.destination,
-      ksid: request.ksid,
-      qos: this.#saneQos(request.qos ?? this.#qos),
-    };
+    let wanted: Etsi004OpenConnectRequest = { ...request, service: 'open-connect', qos: this.#saneQos(request.qos) };
     let response = await this.#openConnect(wanted, options);
     if (response.status === Etsi004Status.qosNotMet && response.stream !== undefined) {
       const proposal = this.#saneQos(response.stream.qos);
       // Some KMEs register the KSID along with status 7; one that didn't only refuses the CLOSE.
       if (!isNullKsid(response.stream.ksid)) await this.#closeQuietly(response.stream.ksid);
       expectWithinBounds(proposal, this.#options.qosBounds ?? {}, this.kme);
-      response = await this.#openConnect({ ...wanted, qos: proposal }, options);
+      wanted = adapt(proposal, { ...wanted, qos: proposal });
+      response = await this.#openConnect(wanted, options);
     }
     const { status, stream } = response;
     if (!isSuccess('open-connect', status) || stream === undefined) throw statusError('open-connect', status, this.kme);
     try {
-      this.#expectKsid(request.ksid, stream.ksid);
+      this.#expectKsid(wanted.ksid, stream.ksid);
       expectWithinBounds(stream.qos, this.#options.qosBounds ?? {}, this.kme);
     } catch (error) {
       if (!isNullKsid(stream.ksid)) await this.#closeQuietly(stream.ksid);
@@ -169,7 +190,7 @@ export class Etsi004Source implements KeySource {
 
   async #openConnect(request: Etsi004OpenConnectRequest, options: CallOptions): Promise<Etsi004OpenConnectResponse> {
     const timeoutMs = request.qos.timeoutMs + (this.#options.replyGraceMs ?? 2_000);
-    return (await this.#transport.request(request, timeoutMs, options)).response;
+    return (await this.#transport.request(request, timeoutMs, [options.signal])).response;
   }
 
   async #closeQuietly(ksid: Uint8Array): Promise<void> {

@@ -77,6 +77,9 @@ class Etsi004Stream {
 
   protected wipe(): void {}
 
+  /** A GET_KEY may have reached the KME twice. */
+  protected requestResent(): void {}
+
   protected get closed(): boolean {
     return this.#closing !== undefined;
   }
@@ -107,8 +110,9 @@ class Etsi004Stream {
       const reply = await transport.request(
         { service: 'get-key', ksid, index, metadataSize },
         qos.timeoutMs + replyGraceMs,
-        { signal: anySignal(this.#abort.signal, signal) },
+        [this.#abort.signal, signal],
       );
+      if (reply.resent) this.requestResent();
       try {
         const { status, delivery, metadataSizeNeeded = 0 } = reply.response;
         if (status === Etsi004Status.metadataTooSmall && attempt === 0 && metadataSizeNeeded > metadataSize) {
@@ -168,6 +172,10 @@ export class Etsi004DrawStream extends Etsi004Stream implements DrawStream {
 
   get ended(): boolean {
     return this.#ended || this.closed;
+  }
+
+  protected override requestResent(): void {
+    this.#unclear = true;
   }
 
   draw(_count: number, options: CallOptions = {}): Promise<DeliveredKey[]> {
@@ -284,8 +292,4 @@ export class Etsi004LookupStream extends Etsi004Stream implements LookupStream {
     for (const key of this.#chunks.get(index)?.keys ?? []) key?.wipe();
     this.#chunks.delete(index);
   }
-}
-
-function anySignal(own: AbortSignal, callers: AbortSignal | undefined): AbortSignal {
-  return callers === undefined ? own : AbortSignal.any([own, callers]);
 }

@@ -49,6 +49,22 @@ export function perRequest(answer: (request: Uint8Array, socket: Socket) => Uint
     });
 }
 
+/** Answers any number of requests on one connection; each is cut out by its header, without our codec. */
+export function eachRequest(answer: (request: Uint8Array, socket: Socket) => Uint8Array | undefined): Script {
+  return (socket) => {
+    let held = Buffer.alloc(0);
+    socket.on('data', (chunk: Buffer) => {
+      held = Buffer.concat([held, chunk]);
+      while (held.length >= 8 && held.length >= 8 + held.readUInt32BE(4)) {
+        const end = 8 + held.readUInt32BE(4);
+        const reply = answer(Uint8Array.from(held.subarray(0, end)), socket);
+        held = held.subarray(end);
+        if (reply !== undefined) socket.write(reply);
+      }
+    });
+  };
+}
+
 /** Servers and sources of the tests of one `describe`, closed after each. */
 export function etsi004Bench() {
   let pki: TestPki;

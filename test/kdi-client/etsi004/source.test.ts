@@ -61,6 +61,7 @@ describe('kdi-client/etsi004: a source against a scripted key manager', () => {
       );
       expect(requests[0]!.endsWith('00'.repeat(16))).to.equal(true);
       expect(kme.lastClient).to.equal('siteA');
+      await source.close();
       expect(clock.pending).to.equal(0);
     });
   }
