@@ -53,7 +53,7 @@ export class Etsi004Connection {
       if (this.#phase === 'connecting') this.#phase = 'handshake';
     });
     socket.once(options.secured ? 'secureConnect' : 'connect', () => this.#opened());
-    socket.on('data', (chunk: Buffer) => this.#received(chunk));
+    socket.on('data', (chunk: Uint8Array) => this.#received(chunk));
     socket.on('error', (error) => {
       options.onBroken();
       const phase = this.#phase === 'open' || this.#phase === 'gone' ? 'replying' : this.#phase;
@@ -136,7 +136,7 @@ export class Etsi004Connection {
     this.#socket.write(request);
   }
 
-  #received(chunk: Buffer): void {
+  #received(chunk: Uint8Array): void {
     const exchange = this.#exchange;
     try {
       // Bytes that nobody asked for would be taken for the next reply.
