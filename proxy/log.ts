@@ -119,6 +119,16 @@ export type LogEvent =
     }
   /** A binder that does not verify: counted, and nothing is burnt for it. */
   | { readonly event: 'bad-binder'; readonly service: string; readonly clientAddress: string; readonly count: number }
+  /** A peer of a service with `auth: psk` named a key that it does not get; counted, and often a stranger. `kme`: the key manager did not answer. */
+  | {
+      readonly event: 'unknown-key';
+      readonly service: string;
+      readonly clientAddress: string;
+      readonly why: 'malformed' | 'used-before' | 'limit' | 'not-found' | 'kme';
+      readonly count: number;
+      /** Lines like this one that were held back before it. */
+      readonly suppressed?: number;
+    }
   /** Something that an operator should mend, such as a key file that others may read. */
   | { readonly event: 'warning'; readonly service: string; readonly message: string }
   | { readonly event: 'draining'; readonly signal: string; readonly connections: number }

@@ -26,6 +26,8 @@ export type FallbackReason =
 
 export interface PolicySettings {
   readonly require: Requirement;
+  /** What made `require` stricter than it was written, for messages. */
+  readonly because?: string;
   /** Admits `classical` where `require` is `qkd-or-pqc`; a stricter `require` stays the minimum. */
   readonly unsafeAllowClassical: boolean;
   readonly keyWaitMs: number;
@@ -67,11 +69,20 @@ export function stricterRequirement(a: Requirement, b: Requirement): Requirement
   return pqc ? 'pqc' : 'qkd-or-pqc';
 }
 
+/** `settings` with QKD demanded on top of what they demand. */
+export function demandQkd(settings: PolicySettings, because: string): PolicySettings {
+  return { ...settings, require: stricterRequirement(settings.require, 'qkd'), because };
+}
+
+/** Whether the key schedule holds a QKD key. Plain PSKs come from a key manager, and from nowhere else. */
+function holdsQkdKey({ psk }: HandshakeFacts): boolean {
+  // A ticket's PSK carries QKD only if its ancestors did; tickets are not issued yet.
+  return psk === 'qkd' || psk === 'plain';
+}
+
 /** The mode of a handshake, whatever is demanded. */
 export function modeOf(facts: HandshakeFacts): AdmittedMode {
-  // A ticket's PSK carries QKD only if its ancestors did; tickets are not issued yet.
-  const qkd = facts.psk === 'qkd';
-  if (qkd) return facts.groupIsPostQuantum ? 'qkd-and-pqc' : 'qkd';
+  if (holdsQkdKey(facts)) return facts.groupIsPostQuantum ? 'qkd-and-pqc' : 'qkd';
   return facts.groupIsPostQuantum ? 'pqc' : 'classical';
 }
 
@@ -91,7 +102,7 @@ export function admits(settings: PolicySettings, mode: AdmittedMode): boolean {
 
 /** Why there is no QKD key in a handshake, as both ends know it; `undefined` if there is one. */
 export function fallbackReason(facts: HandshakeFacts): FallbackReason | undefined {
-  if (facts.psk === 'qkd') return undefined;
+  if (holdsQkdKey(facts)) return undefined;
   if (facts.qkdOffer === undefined || facts.qkdResult === undefined) return 'peer_without_qkd';
   switch (facts.qkdOffer.offer) {
     case 'none':
@@ -157,6 +168,7 @@ export function explainReason(reason: FallbackReason): string {
 }
 
 function explainRefusal(settings: PolicySettings, mode: AdmittedMode, reason: FallbackReason | undefined): string {
-  const demand = `the service requires ${settings.require}, and the connection would have been ${mode}`;
+  const because = settings.because === undefined ? '' : ` (${settings.because})`;
+  const demand = `the service requires ${settings.require}${because}, and the connection would have been ${mode}`;
   return reason === undefined ? demand : `${demand}: ${explainReason(reason)}`;
 }

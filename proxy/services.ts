@@ -21,6 +21,7 @@ import { ProxyError, ProxyErrorCode } from './errors.ts';
 import { type AnswererKeys, lookUpWithoutKme } from './key-service/answerer-keys.ts';
 import { ChannelDialler } from './key-service/channel-dialler.ts';
 import { type DrawerKeys, noClientKeys } from './key-service/drawer-keys.ts';
+import { PlainKeyService } from './key-service/plain-key-service.ts';
 import type { EventLog } from './log.ts';
 import { createAnswererKeys, createDrawerKeys, type KmeSettings, type KmeTls } from './psk-resolver.ts';
 import { startClientTunnel } from './tunnel/client-tunnel.ts';
@@ -30,8 +31,9 @@ import type { ClientKeys, Tunnel, TunnelPorts, TunnelSettings } from './tunnel/s
 /** A service with the files that its configuration names. */
 export interface LoadedService {
   readonly config: ServiceConfig;
-  readonly identity: Identity;
-  readonly trust: TrustAnchors;
+  /** Absent with `auth: psk`. */
+  readonly identity?: Identity;
+  readonly trust?: TrustAnchors;
   /** Towards the key manager; absent where the configuration has no credentials for it. */
   readonly kmeTls?: KmeTls;
 }
@@ -74,23 +76,30 @@ class ServiceSet implements RunningProxy {
   readonly #instance = Uint8Array.from(randomBytes(16));
   readonly #drawers = new Map<string, { readonly keys: DrawerKeys; readonly dialler: ChannelDialler }>();
   readonly #answerers = new Map<string, AnswererKeys>();
+  readonly #plainKeys: PlainKeyService;
 
   constructor(log: EventLog) {
     this.#log = log;
+    this.#plainKeys = new PlainKeyService(log);
   }
 
   async start(service: LoadedService, all: readonly LoadedService[]): Promise<void> {
+    const { mode, auth } = service.config;
     const settings = tunnelSettings(service);
-    const ports: TunnelPorts = {
-      log: this.#log,
-      identity: engineIdentity(service.identity),
-      bufferPool: this.#bufferPool,
-      random: randomBytes,
-    };
+    const ports: TunnelPorts = { log: this.#log, bufferPool: this.#bufferPool, random: randomBytes };
+    if (auth === 'psk') {
+      this.tunnels.push(await this.#startPlain(service, { ...ports, settings }));
+      return;
+    }
+    const identified = { ...ports, identity: engineIdentity(expectIdentity(service)) };
     const tunnel =
-      service.config.mode === 'client'
-        ? await startClientTunnel({ ...ports, settings, keys: this.#clientKeys(service, settings, ports, all) })
-        : await this.#startServer(service, settings, ports);
+      mode === 'client'
+        ? await startClientTunnel({
+            ...identified,
+            settings,
+            keys: this.#clientKeys(service, settings, identified, all),
+          })
+        : await this.#startServer(service, settings, identified);
     this.tunnels.push(tunnel);
   }
 
@@ -113,13 +122,34 @@ class ServiceSet implements RunningProxy {
       }),
     );
     await Promise.all([...this.#answerers.values()].map((answerer) => answerer.close()));
+    await this.#plainKeys.close();
+  }
+
+  /** `auth: psk`: keys are drawn or looked up for each connection, and there is no key channel. */
+  #startPlain({ config, kmeTls }: LoadedService, options: TunnelPorts & { settings: TunnelSettings }): Promise<Tunnel> {
+    const { mode, name, sae, peerSae, connect, keysAhead, keyTtlMs, policy, unsafeAllowSimulated } = config;
+    const kme = kmeSettings(config, kmeTls);
+    if (kme === undefined) throw new ProxyError(ProxyErrorCode.internal, 'auth: psk without a key manager');
+    const service = { service: name, ownSae: sae, peerSae: peerSae[0] as string, kme, keyTtlMs };
+    if (mode === 'client') {
+      const simulatedAllowed = unsafeAllowSimulated || isLocalAddress(connect);
+      const address = addressText(connect);
+      const keys = this.#plainKeys.clientKeys({ ...service, address, keysAhead, simulatedAllowed });
+      return startClientTunnel({ ...options, keys });
+    }
+    const keys = this.#plainKeys.serverKeys({
+      ...service,
+      lookUpTimeoutMs: policy.keyWaitMs,
+      simulatedAllowed: (remoteAddress) => unsafeAllowSimulated || isLoopbackText(remoteAddress),
+    });
+    return startServerTunnel({ ...options, keys });
   }
 
   /** Services with the same SAEs, address and key manager share one channel and its keys. */
   #clientKeys(
     { config, kmeTls }: LoadedService,
     settings: TunnelSettings,
-    ports: TunnelPorts,
+    ports: IdentifiedPorts,
     all: readonly LoadedService[],
   ): ClientKeys {
     const { sae, connect } = config;
@@ -195,13 +225,24 @@ class ServiceSet implements RunningProxy {
   }
 }
 
-function tunnelSettings({ config, trust }: LoadedService): TunnelSettings {
+type IdentifiedPorts = TunnelPorts & { readonly identity: EngineIdentity };
+
+/** Nobody is trusted by certificate. */
+const NO_ANCHORS: TrustAnchors = { bySubject: new Map(), certificates: [] };
+
+function expectIdentity({ identity }: LoadedService): Identity {
+  if (identity === undefined) throw new ProxyError(ProxyErrorCode.internal, 'the certificate was not loaded');
+  return identity;
+}
+
+function tunnelSettings({ config, trust = NO_ANCHORS }: LoadedService): TunnelSettings {
   const { verifyHost, peerSae } = config;
   return {
     service: config.name,
     accept: config.accept,
     connect: config.connect,
     ownSae: config.sae,
+    auth: config.auth,
     peer: { trust, peerSae, ...(verifyHost === undefined ? {} : { verifyHost }) },
     policy: config.policy,
     limits: config.limits,

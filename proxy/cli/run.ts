@@ -25,11 +25,17 @@ export async function runServices(config: ProxyConfig): Promise<void> {
 }
 
 async function loadService(config: ServiceConfig, log: EventLog): Promise<LoadedService> {
-  const { identity, trust, warnings } = await loadCredentials(config.credentials);
-  checkOwnSae(identity, config.sae, config.credentials.cert);
-  for (const message of warnings) log.warn({ event: 'warning', service: config.name, message });
+  const own = await loadOwn(config, log);
   const kmeTls = await loadKmeTls(config, log);
-  return { config, identity, trust, ...(kmeTls === undefined ? {} : { kmeTls }) };
+  return { config, ...own, ...(kmeTls === undefined ? {} : { kmeTls }) };
+}
+
+async function loadOwn({ credentials, sae, name }: ServiceConfig, log: EventLog) {
+  if (credentials === undefined) return {};
+  const { identity, trust, warnings } = await loadCredentials(credentials);
+  checkOwnSae(identity, sae, credentials.cert);
+  for (const message of warnings) log.warn({ event: 'warning', service: name, message });
+  return { identity, trust };
 }
 
 async function loadKmeTls({ kme, name }: ServiceConfig, log: EventLog): Promise<KmeTls | undefined> {

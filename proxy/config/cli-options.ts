@@ -3,7 +3,14 @@ import type { Argv, Options } from 'yargs';
 import { z } from 'zod';
 import { ConfigError, ConfigErrorCode, type ConfigProblem } from './config-error.ts';
 import { resolveConfig } from './resolve.ts';
-import { fileSchema, PROCESS_SETTINGS, REQUIRED_SETTINGS, SERVICE_SETTINGS, serviceSchema } from './schema.ts';
+import {
+  fileSchema,
+  PROCESS_SETTINGS,
+  REQUIRED_SETTINGS,
+  requiredSettings,
+  SERVICE_SETTINGS,
+  serviceSchema,
+} from './schema.ts';
 import { schemaProblems } from './schema-problems.ts';
 import type { ProxyConfig } from './service-config.ts';
 
@@ -25,7 +32,7 @@ const GROUPS: Readonly<Record<string, readonly OptionName[]>> = {
     'ksid',
     'open-as',
   ],
-  'TLS:': ['verify-host', 'groups', 'cipher-suites'],
+  'TLS:': ['auth', 'verify-host', 'groups', 'cipher-suites'],
   'Limits:': [
     'max-connections',
     'max-pending-handshakes',
@@ -105,7 +112,7 @@ export function configFromOptions(mode: 'client' | 'server', argv: Readonly<Reco
       const option = path.find((part, i) => typeof part === 'string' && (i === 0 ? part !== 'services' : true));
       problems.push(problem(String(option), code, message));
     }
-    for (const key of REQUIRED_SETTINGS) {
+    for (const key of requiredSettings(argv.auth)) {
       if (argv[key] === undefined) problems.push(problem(key, ConfigErrorCode.missingKey, 'is missing'));
     }
     throw new ConfigError(problems as [ConfigProblem, ...ConfigProblem[]]);

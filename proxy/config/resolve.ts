@@ -4,17 +4,25 @@
  */
 import { resolve as resolvePath } from 'node:path';
 import { addressText, type SocketAddress } from '../data-path/raw-socket.ts';
-import { DEFAULT_KEY_WAIT_MS, DEFAULT_REQUIREMENT, needsPqc, needsQkd } from '../policy.ts';
+import {
+  DEFAULT_KEY_WAIT_MS,
+  DEFAULT_REQUIREMENT,
+  demandQkd,
+  needsPqc,
+  needsQkd,
+  type PolicySettings,
+} from '../policy.ts';
 import { DEFAULT_LIMITS } from '../tunnel/settings.ts';
 import { isLocalAddress, parseAddress } from './address.ts';
 import { ConfigErrorCode } from './config-error.ts';
 import { parseDuration } from './duration.ts';
 import {
+  type Authentication,
   type CipherSuiteName,
   type DefaultsInput,
   type FileInput,
   type GroupName,
-  REQUIRED_SETTINGS,
+  requiredSettings,
   type ServiceInput,
 } from './schema.ts';
 import type { CredentialPaths, KmeConfig, ProxyConfig, ServiceConfig } from './service-config.ts';
@@ -23,7 +31,11 @@ const DEFAULT_KEYS_AHEAD = 4;
 const DEFAULT_KEY_TTL_MS = 3_600_000;
 const DEFAULT_DRAIN_TIMEOUT_MS = 30_000;
 const DEFAULT_GROUPS: readonly GroupName[] = ['X25519MLKEM768'];
-const DEFAULT_CIPHER_SUITES: readonly CipherSuiteName[] = ['TLS_AES_256_GCM_SHA384', 'TLS_AES_128_GCM_SHA256'];
+const DEFAULT_CIPHER_SUITES: Readonly<Record<Authentication, readonly CipherSuiteName[]>> = {
+  certificate: ['TLS_AES_256_GCM_SHA384', 'TLS_AES_128_GCM_SHA256'],
+  // A plain external PSK has no hash but SHA-256.
+  psk: ['TLS_AES_128_GCM_SHA256', 'TLS_CHACHA20_POLY1305_SHA256'],
+};
 
 /** Takes note of a problem with a key of the service at `index`, or of the file if `index` is undefined. */
 export type Report = (index: number | undefined, key: string, code: ConfigErrorCode, message: string) => void;
@@ -64,12 +76,18 @@ class ServiceResolver {
 
   resolve(): ServiceConfig {
     const input = this.#input;
-    for (const key of REQUIRED_SETTINGS) {
+    for (const key of requiredSettings(input.auth)) {
       if (input[key] === undefined) this.#problem(key, ConfigErrorCode.missingKey, 'is missing');
     }
     const accept = this.#address('accept');
     const connect = this.#address('connect');
     const kme = this.#kme();
+    const auth = input.auth ?? 'certificate';
+    const policy: PolicySettings = {
+      require: input.require ?? DEFAULT_REQUIREMENT,
+      unsafeAllowClassical: input['unsafe-allow-classical'] ?? false,
+      keyWaitMs: this.#duration('key-wait', DEFAULT_KEY_WAIT_MS),
+    };
     const service: ServiceConfig = {
       name: input.name,
       mode: input.mode,
@@ -77,16 +95,13 @@ class ServiceResolver {
       connect,
       sae: input.sae ?? '',
       peerSae: input['peer-sae'] ?? [],
-      credentials: this.#credentials(),
+      auth,
+      ...(auth === 'psk' ? {} : { credentials: this.#credentials() }),
       ...(input['verify-host'] === undefined ? {} : { verifyHost: input['verify-host'] }),
       ...(kme === undefined ? {} : { kme }),
       keysAhead: input['keys-ahead'] ?? DEFAULT_KEYS_AHEAD,
       keyTtlMs: this.#duration('key-ttl', DEFAULT_KEY_TTL_MS),
-      policy: {
-        require: input.require ?? DEFAULT_REQUIREMENT,
-        unsafeAllowClassical: input['unsafe-allow-classical'] ?? false,
-        keyWaitMs: this.#duration('key-wait', DEFAULT_KEY_WAIT_MS),
-      },
+      policy: auth === 'psk' ? demandQkd(policy, 'auth: psk') : policy,
       limits: {
         maxConnections: input['max-connections'] ?? DEFAULT_LIMITS.maxConnections,
         maxPendingHandshakes: input['max-pending-handshakes'] ?? DEFAULT_LIMITS.maxPendingHandshakes,
@@ -96,11 +111,14 @@ class ServiceResolver {
         halfClosedTimeoutMs: this.#duration('half-closed-timeout', DEFAULT_LIMITS.halfClosedTimeoutMs),
       },
       groups: input.groups ?? DEFAULT_GROUPS,
-      cipherSuites: input['cipher-suites'] ?? DEFAULT_CIPHER_SUITES,
+      cipherSuites: (input['cipher-suites'] ?? DEFAULT_CIPHER_SUITES[auth]).filter(
+        (suite) => auth !== 'psk' || suite.endsWith('_SHA256'),
+      ),
       unsafeAllowSimulated: input['unsafe-allow-simulated'] ?? false,
     };
     this.#checkPlaintextSide(service);
     this.#checkPolicy(service);
+    if (auth === 'psk') this.#checkPlainMode(service);
     this.#checkTimeouts(service);
     return service;
   }
@@ -170,6 +188,12 @@ class ServiceResolver {
     };
     const serverName = this.#input['kme-server-name'];
     const plaintext = this.#input['unsafe-plaintext-kme'] ?? false;
+    if (this.#input.auth === 'psk' && !plaintext) {
+      for (const part of ['cert', 'key', 'ca'] as const) {
+        const missing = credentials[part] === '' && this.#input[part] === undefined;
+        if (missing) this.#problem(`kme-${part}`, ConfigErrorCode.missingKey, 'is missing');
+      }
+    }
     return {
       url,
       ...(plaintext ? {} : { credentials }),
@@ -196,7 +220,7 @@ class ServiceResolver {
     if (service.sae !== '' && service.peerSae.includes(service.sae)) {
       this.#conflict('peer-sae', `names our own SAE ${service.sae}: nobody is their own peer`);
     }
-    if (needsQkd(require) && service.kme === undefined) {
+    if (needsQkd(require) && service.kme === undefined && service.auth !== 'psk') {
       this.#conflict('require', `${require} needs QKD keys, and there is no ${this.#key('kme')} to give them`);
     }
     const postQuantum = service.groups.some((group) => group.includes('MLKEM'));
@@ -210,6 +234,25 @@ class ServiceResolver {
     }
     const same = addressText(service.accept) === addressText(service.connect);
     if (same) this.#conflict('connect', `is the address that is accepted on, ${addressText(service.accept)}`);
+  }
+
+  /** `auth: psk`: what stock peers can do, and what is known of a key without its announcement. */
+  #checkPlainMode({ kme, mode, peerSae, cipherSuites, verifyHost }: ServiceConfig): void {
+    if (peerSae.length > 1) {
+      this.#conflict('peer-sae', 'names one SAE with auth: psk: the one that the key manager is asked about');
+    }
+    if (verifyHost !== undefined) this.#conflict('verify-host', 'has no certificate to look into with auth: psk');
+    if (cipherSuites.length === 0) {
+      this.#conflict('cipher-suites', 'has no suite with SHA-256, and auth: psk knows no other');
+    }
+    if (kme === undefined) {
+      this.#conflict('auth', `psk authenticates by keys, and there is no ${this.#key('kme')} to give them`);
+    } else if (mode === 'server' && kme.url.startsWith('etsi004:')) {
+      this.#conflict(
+        'kme',
+        'can not look keys up by name over 004, as a server with auth: psk must; use etsi014 or skip',
+      );
+    }
   }
 
   #checkTimeouts(service: ServiceConfig): void {

@@ -31,6 +31,9 @@ export const CIPHER_SUITE_NAMES = [
 ] as const;
 export type CipherSuiteName = (typeof CIPHER_SUITE_NAMES)[number];
 
+export const AUTHENTICATIONS = ['certificate', 'psk'] as const;
+export type Authentication = (typeof AUTHENTICATIONS)[number];
+
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 
 const address = (what: string) =>
@@ -49,6 +52,11 @@ export const SERVICE_SETTINGS = {
   cert: path().describe('PEM file: our certificate, and those between it and the CA'),
   key: path().describe('PEM file: the private key of the certificate (mode 0600)'),
   ca: path().describe('PEM file: the CAs that peers are trusted under'),
+  auth: z
+    .enum(AUTHENTICATIONS)
+    .describe(
+      'certificate: certificates both ways; psk: plain TLS with keys from the key manager, for peers that know nothing of QKD (default: certificate)',
+    ),
   'verify-host': z
     .string()
     .min(1)
@@ -144,8 +152,13 @@ export const fileSchema = z.strictObject({
 });
 export type FileInput = z.infer<typeof fileSchema>;
 
-/** Settings without which no service works. */
+/** Settings without which no service works; the files only where certificates authenticate. */
 export const REQUIRED_SETTINGS = ['sae', 'peer-sae', 'cert', 'key', 'ca'] as const;
+
+/** Those of them that a service with this `auth` can't do without. */
+export function requiredSettings(auth: unknown): readonly (typeof REQUIRED_SETTINGS)[number][] {
+  return auth === 'psk' ? ['sae', 'peer-sae'] : REQUIRED_SETTINGS;
+}
 
 /** The JSON Schema (draft 2020-12) of a configuration file, for editors. Published as docs/qstunnel.schema.json. */
 export function configJsonSchema(): object {

@@ -3,7 +3,7 @@ import type { SocketAddress } from '../data-path/raw-socket.ts';
 import type { LogLevel } from '../log.ts';
 import type { PolicySettings } from '../policy.ts';
 import type { TunnelLimits } from '../tunnel/settings.ts';
-import type { CipherSuiteName, GroupName } from './schema.ts';
+import type { Authentication, CipherSuiteName, GroupName } from './schema.ts';
 
 /** PEM files of one identity and the CAs of its peers; absolute paths. */
 export interface CredentialPaths {
@@ -31,7 +31,9 @@ export interface ServiceConfig {
   readonly connect: SocketAddress;
   readonly sae: string;
   readonly peerSae: readonly string[];
-  readonly credentials: CredentialPaths;
+  readonly auth: Authentication;
+  /** Absent with `auth: psk`. */
+  readonly credentials?: CredentialPaths;
   readonly verifyHost?: string;
   /** Absent: no QKD keys. */
   readonly kme?: KmeConfig;

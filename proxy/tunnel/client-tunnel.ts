@@ -5,6 +5,7 @@
 import { isIP } from 'node:net';
 import {
   Alert,
+  type ClientEngineOptions,
   createClientEngine,
   type HandshakeSummary,
   type NoOfferReason,
@@ -200,21 +201,8 @@ class ClientHandshake implements HandshakeHandler {
     this.#lease = 'lease' in offer ? offer.lease : undefined;
     this.#offeredKey = this.#lease !== undefined;
     this.#qkdOffer = 'lease' in offer ? { offer: 'key' } : { offer: 'none', reason: offer.reason };
-    const serverName = serverNameOf(settings.connect);
-    const engine = createClientEngine({
-      random: options.random,
-      groups: settings.groups,
-      cipherSuites: settings.cipherSuites,
-      signatureSchemes: settings.signatureSchemes,
-      bufferPool: options.bufferPool,
-      identity: options.identity,
-      auth: 'certificate',
-      qkdOffer: this.#qkdOffer,
-      ...(this.#lease === undefined ? {} : { psk: this.#lease.psk }),
-      ...(serverName === undefined ? {} : { serverName }),
-    });
     this.connection = TlsConnection.dial(settings.connect, {
-      engine,
+      engine: createClientEngine(engineOptions(options, this.#qkdOffer, this.#lease)),
       handler: this,
       handshakeTimeoutMs: settings.limits.handshakeTimeoutMs,
     });
@@ -229,7 +217,9 @@ class ClientHandshake implements HandshakeHandler {
   }
 
   handshakeComplete(summary: HandshakeSummary): void {
-    const used = summary.psk === 'qkd';
+    const used = summary.psk !== 'none';
+    // With a plain PSK it is the key that says who the peer is.
+    if (summary.psk === 'plain') this.#journal.note({ peer: this.#options.settings.peer.peerSae[0] as string });
     this.#journal.handshakeComplete(this.connection, summary, used ? this.#lease?.keyId : undefined);
     this.#settleLease(used ? 'used' : 'unavailable');
 
@@ -245,7 +235,9 @@ class ClientHandshake implements HandshakeHandler {
   }
 
   ended(failure: Error | undefined): void {
-    this.#settleLease('unfinished');
+    // A stock peer says by an alert that it does not have the key; nothing else would tell.
+    const refused = this.#options.settings.auth === 'psk' && failure instanceof TlsError;
+    this.#settleLease(refused ? 'unavailable' : 'unfinished');
     if (this.#carried !== undefined) this.#carried(failure);
     else if (this.#retry) this.#outcome.retry();
     else if (this.#refusal !== undefined) this.#outcome.refused(this.#refusal);
@@ -271,6 +263,23 @@ class ClientHandshake implements HandshakeHandler {
     if (how === 'used') lease?.commit();
     else lease?.release(how);
   }
+}
+
+function engineOptions(
+  { settings, identity, random, bufferPool }: ClientTunnelOptions,
+  qkdOffer: QkdOffer,
+  lease: KeyLease | undefined,
+): ClientEngineOptions {
+  const { auth, groups, cipherSuites, signatureSchemes } = settings;
+  const serverName = serverNameOf(settings.connect);
+  return {
+    ...{ random, groups, cipherSuites, signatureSchemes, bufferPool, auth },
+    ...(lease === undefined ? {} : { psk: lease.psk }),
+    ...(serverName === undefined ? {} : { serverName }),
+    ...(identity === undefined ? {} : { identity }),
+    // Stock peers know nothing of `qkd_psk`.
+    ...(auth === 'psk' ? {} : { qkdOffer }),
+  };
 }
 
 /** Ours, made stricter by what the other side said over the key channel: refused here it costs no handshake. */

@@ -10,6 +10,7 @@ import {
   createServerEngine,
   type HandshakeSummary,
   namedGroupName,
+  type ServerEngineOptions,
 } from '../../tls-ext/index.ts';
 import {
   type AcceptedSocket,
@@ -88,20 +89,8 @@ class ServedConnection implements HandshakeHandler {
       connectionId: slot.connectionId,
       clientAddress: accepted.remoteAddress,
     });
-    const engine = createServerEngine({
-      random: options.random,
-      groups: settings.groups,
-      cipherSuites: settings.cipherSuites,
-      signatureSchemes: settings.signatureSchemes,
-      alpnProtocols: [KEY_CHANNEL_ALPN],
-      bufferPool: options.bufferPool,
-      identity: options.identity,
-      requestClientCertificate: true,
-      auth: 'certificate',
-      qkd: true,
-    });
     this.#connection = TlsConnection.accept(accepted, {
-      engine,
+      engine: createServerEngine(engineOptions(options)),
       handler: this,
       handshakeTimeoutMs: settings.limits.handshakeTimeoutMs,
     });
@@ -115,16 +104,23 @@ class ServedConnection implements HandshakeHandler {
       return;
     }
     const answer = this.#options.keys.lookUp(event, this.#journal.record.clientAddress);
+    if ('answer' in answer) void answer.answer.then((late) => this.#decide(late));
+    else this.#decide(answer);
+  }
+
+  #decide(answer: ServerKeyAnswer): void {
     this.#keyAnswer = answer;
     if ('decision' in answer) {
       this.#connection.providePsk(answer.decision);
       return;
     }
-    const decision = serverWithoutKey(this.#options.settings.policy, answer.why);
+    const { auth, policy } = this.#options.settings;
+    const decision = serverWithoutKey(policy, answer.why);
     if (decision.action === 'refuse') {
       this.#journal.note({ mode: 'refused', reason: answer.reason, reasonUnauthenticated: true });
     }
-    this.#connection.providePsk(decision);
+    // Without certificates there is nothing under which a refusal could be said: the engine sends its alert at once.
+    this.#connection.providePsk(auth === 'psk' ? { ...decision, action: 'continue' } : decision);
   }
 
   peerCertificate(event: PeerCertificate): void {
@@ -194,7 +190,9 @@ class ServedConnection implements HandshakeHandler {
   #becomeTunnel(summary: HandshakeSummary): void {
     const { settings } = this.#options;
     const key = this.#keyAnswer !== undefined && 'burn' in this.#keyAnswer ? this.#keyAnswer : undefined;
-    const used = summary.psk === 'qkd' ? key : undefined;
+    const used = summary.psk === 'none' ? undefined : key;
+    // With a plain PSK it is the key that says who the peer is.
+    if (summary.psk === 'plain') this.#journal.note({ peer: settings.peer.peerSae[0] as string });
     this.#journal.handshakeComplete(this.#connection, summary, used?.keyId);
 
     // The verified Finished burns the key, before any byte of the application passes.
@@ -218,4 +216,18 @@ class ServedConnection implements HandshakeHandler {
       settings.limits,
     );
   }
+}
+
+function engineOptions({ settings, identity, random, bufferPool }: ServerTunnelOptions): ServerEngineOptions {
+  const { groups, cipherSuites, signatureSchemes } = settings;
+  const shared = { random, groups, cipherSuites, signatureSchemes, bufferPool };
+  if (settings.auth === 'psk') return { ...shared, auth: 'psk', requestClientCertificate: false, qkd: false };
+  return {
+    ...shared,
+    alpnProtocols: [KEY_CHANNEL_ALPN],
+    ...(identity === undefined ? {} : { identity }),
+    requestClientCertificate: true,
+    auth: 'certificate',
+    qkd: true,
+  };
 }

@@ -4,6 +4,7 @@ import type {
   BufferPool,
   EngineIdentity,
   NoOfferReason,
+  PlainPsk,
   PskDecision,
   QkdKeyReference,
   QkdPsk,
@@ -45,6 +46,8 @@ export interface TunnelSettings {
   readonly accept: SocketAddress;
   readonly connect: SocketAddress;
   readonly ownSae: string;
+  /** `psk`: plain mode, for stock peers. The key authenticates, and no certificate is sent or asked for. */
+  readonly auth: 'certificate' | 'psk';
   readonly peer: Omit<PeerRules, 'peerRole' | 'ownSae'>;
   readonly policy: PolicySettings;
   readonly limits: TunnelLimits;
@@ -59,14 +62,15 @@ export interface TunnelSettings {
 /** What every tunnel needs. */
 export interface TunnelPorts {
   readonly log: EventLog;
-  readonly identity: EngineIdentity;
+  /** Absent with `auth: psk`. */
+  readonly identity?: EngineIdentity;
   readonly bufferPool: BufferPool;
   readonly random: (lengthBytes: number) => Uint8Array;
 }
 
 /** A key taken for one handshake. Exactly one of `commit` and `release` is called, once. */
 export interface KeyLease {
-  readonly psk: QkdPsk;
+  readonly psk: QkdPsk | PlainPsk;
   /** What the log shows. */
   readonly keyId: string;
   /** The handshake is complete and used it. */
@@ -89,9 +93,14 @@ export interface ClientKeys {
   takeWithin(timeoutMs: number, signal: AbortSignal): Promise<KeyOffer>;
 }
 
-/** Where a server tunnel gets its keys. Answers at once: no handshake waits for a key manager. */
+/** Where a server tunnel gets its keys. Answers at once, so that no handshake waits for a key manager; `auth: psk` alone may have to. */
 export interface ServerKeys {
-  lookUp(event: PskRequired, remoteAddress: string): ServerKeyAnswer;
+  lookUp(event: PskRequired, remoteAddress: string): ServerKeyAnswer | PendingKeyAnswer;
+}
+
+/** Never rejects, and bounds the time that it takes. */
+export interface PendingKeyAnswer {
+  readonly answer: Promise<ServerKeyAnswer>;
 }
 
 export type ServerKeyAnswer =

@@ -60,6 +60,7 @@ describe('proxy config: files', () => {
         connect: { host: 'siteb', port: 8443 },
         sae: 'siteA',
         peerSae: ['siteB'],
+        auth: 'certificate',
         credentials: { cert: '/etc/q/a.pem', key: '/etc/q/a.key', ca: '/etc/ca.pem' },
         keysAhead: 4,
         keyTtlMs: 3_600_000,

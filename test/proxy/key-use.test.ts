@@ -122,6 +122,7 @@ describe('the use of one key', () => {
       accept: { host: '127.0.0.1', port: 0 },
       connect: connectTo,
       ownSae,
+      auth: 'certificate',
       peer: { trust, peerSae: [peerSae] },
       policy: { require, unsafeAllowClassical: false, keyWaitMs: 20 },
       limits: DEFAULT_LIMITS,

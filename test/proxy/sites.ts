@@ -57,6 +57,7 @@ export async function loadedService(overrides: ServiceOverrides): Promise<Loaded
     accept: { host: '127.0.0.1', port: 0 },
     sae: sae as string,
     peerSae: [peer as string],
+    auth: 'certificate',
     credentials: { cert: '', key: '', ca: '' },
     keysAhead: 4,
     keyTtlMs: 3_600_000,
