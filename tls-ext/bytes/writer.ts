@@ -1,14 +1,24 @@
 /**
+ * Storage of the last writer that was finished: memory for each message would
+ * cost more than writing it. A writer inside of another one makes its own.
+ */
+let idleStorage: Uint8Array | undefined;
+const INITIAL_STORAGE_BYTES = 2_048;
+const nothing = new Uint8Array(0);
+
+function takeStorage(): Uint8Array {
+  const storage = idleStorage ?? new Uint8Array(INITIAL_STORAGE_BYTES);
+  idleStorage = undefined;
+  return storage;
+}
+
+/**
  * A growing big-endian writer. Length-prefixed vectors are written by a
  * callback, so that a prefix can't disagree with what follows it.
  */
 export class ByteWriter {
-  #bytes: Uint8Array;
+  #bytes: Uint8Array = takeStorage();
   #length = 0;
-
-  constructor(initialCapacityBytes = 256) {
-    this.#bytes = new Uint8Array(initialCapacityBytes);
-  }
 
   get length(): number {
     return this.#length;
@@ -65,9 +75,15 @@ export class ByteWriter {
     return this;
   }
 
-  /** A copy of what was written, owned by the caller. */
+  /** What was written, in memory of the caller's own. The writer is empty afterwards. */
   finish(): Uint8Array {
-    return this.#bytes.slice(0, this.#length);
+    const written = this.#bytes.slice(0, this.#length);
+    // It may have held a secret, and somebody else writes into it next.
+    this.#bytes.fill(0, 0, this.#length);
+    idleStorage = this.#bytes;
+    this.#bytes = nothing;
+    this.#length = 0;
+    return written;
   }
 
   #grow(by: number): number {

@@ -33,18 +33,14 @@ export type ReceivedCertificateEntry = CertificateEntry & { readonly extensionLi
 const codecs: ExtensionCodecs<CertificateEntryFields> = { statusRequest: certificateStatus };
 
 export function encodeCertificate({ certificateRequestContext, certificateList }: Certificate): Uint8Array {
-  return encodeHandshake(
-    HandshakeType.certificate,
-    (writer) => {
-      writer.vector(1, certificateRequestContext).vector(3, () => {
-        for (const { certData, extensions } of certificateList) {
-          writer.vector(3, certData);
-          encodeExtensions(writer, extensions, codecs, defaultCodePoints);
-        }
-      });
-    },
-    2048,
-  );
+  return encodeHandshake(HandshakeType.certificate, (writer) => {
+    writer.vector(1, certificateRequestContext).vector(3, () => {
+      for (const { certData, extensions } of certificateList) {
+        writer.vector(3, certData);
+        encodeExtensions(writer, extensions, codecs, defaultCodePoints);
+      }
+    });
+  });
 }
 
 export function decodeCertificate(

@@ -95,16 +95,12 @@ const codecs: ExtensionCodecs<ClientHelloFields> = {
 
 /** The whole message. PSK binders are written as given: `fillBinders` replaces placeholders afterwards. */
 export function encodeClientHello(hello: ClientHello, codePoints: ExtensionCodePoints): Uint8Array {
-  return encodeHandshake(
-    HandshakeType.clientHello,
-    (writer) => {
-      writer.u16(ProtocolVersion.tls12).bytes(hello.random).vector(1, hello.legacySessionId);
-      encodeCodePoints(writer, 2, hello.cipherSuites);
-      writer.vector(1, Uint8Array.of(0));
-      encodeExtensions(writer, hello.extensions, codecs, codePoints);
-    },
-    2048,
-  );
+  return encodeHandshake(HandshakeType.clientHello, (writer) => {
+    writer.u16(ProtocolVersion.tls12).bytes(hello.random).vector(1, hello.legacySessionId);
+    encodeCodePoints(writer, 2, hello.cipherSuites);
+    writer.vector(1, Uint8Array.of(0));
+    encodeExtensions(writer, hello.extensions, codecs, codePoints);
+  });
 }
 
 /** Types of the extensions in a ClientHello of ours: what a server may answer to. */

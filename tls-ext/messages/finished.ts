@@ -3,7 +3,7 @@ import { encodeHandshake, HandshakeType } from './handshake-type.ts';
 
 /** RFC 8446, 4.4.4: `opaque verify_data[Hash.length]`. */
 export function encodeFinished(verifyData: Uint8Array): Uint8Array {
-  return encodeHandshake(HandshakeType.finished, (writer) => writer.bytes(verifyData), 64);
+  return encodeHandshake(HandshakeType.finished, (writer) => writer.bytes(verifyData));
 }
 
 /** The verify_data, a view of the body. */

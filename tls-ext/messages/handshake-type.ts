@@ -28,10 +28,6 @@ export function handshakeTypeName(type: number): string {
 }
 
 /** A whole handshake message: header and whatever `body` writes. Owned by the caller. */
-export function encodeHandshake(
-  type: HandshakeType,
-  body: (writer: ByteWriter) => void,
-  capacityBytes = 256,
-): Uint8Array {
-  return new ByteWriter(capacityBytes).u8(type).vector(3, body).finish();
+export function encodeHandshake(type: HandshakeType, body: (writer: ByteWriter) => void): Uint8Array {
+  return new ByteWriter().u8(type).vector(3, body).finish();
 }

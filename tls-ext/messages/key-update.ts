@@ -7,7 +7,7 @@ export const KeyUpdateRequest = { updateNotRequested: 0, updateRequested: 1 } as
 export type KeyUpdateRequest = (typeof KeyUpdateRequest)[keyof typeof KeyUpdateRequest];
 
 export function encodeKeyUpdate(requestUpdate: KeyUpdateRequest): Uint8Array {
-  return encodeHandshake(HandshakeType.keyUpdate, (writer) => writer.u8(requestUpdate), 8);
+  return encodeHandshake(HandshakeType.keyUpdate, (writer) => writer.u8(requestUpdate));
 }
 
 export function decodeKeyUpdate(body: Uint8Array): KeyUpdateRequest {

@@ -72,20 +72,16 @@ const helloRetryRequestCodecs: ExtensionCodecs<HelloRetryRequestFields> = {
 };
 
 export function encodeServerHello(hello: ServerHello | HelloRetryRequest): Uint8Array {
-  return encodeHandshake(
-    HandshakeType.serverHello,
-    (writer) => {
-      writer.u16(ProtocolVersion.tls12);
-      writer.bytes(hello.kind === 'server-hello' ? hello.random : HELLO_RETRY_REQUEST_RANDOM);
-      writer.vector(1, hello.legacySessionIdEcho).u16(hello.cipherSuite).u8(0);
-      if (hello.kind === 'server-hello') {
-        encodeExtensions(writer, hello.extensions, serverHelloCodecs, defaultCodePoints);
-      } else {
-        encodeExtensions(writer, hello.extensions, helloRetryRequestCodecs, defaultCodePoints);
-      }
-    },
-    1536,
-  );
+  return encodeHandshake(HandshakeType.serverHello, (writer) => {
+    writer.u16(ProtocolVersion.tls12);
+    writer.bytes(hello.kind === 'server-hello' ? hello.random : HELLO_RETRY_REQUEST_RANDOM);
+    writer.vector(1, hello.legacySessionIdEcho).u16(hello.cipherSuite).u8(0);
+    if (hello.kind === 'server-hello') {
+      encodeExtensions(writer, hello.extensions, serverHelloCodecs, defaultCodePoints);
+    } else {
+      encodeExtensions(writer, hello.extensions, helloRetryRequestCodecs, defaultCodePoints);
+    }
+  });
 }
 
 /** Decodes a body. A server that chose another version than TLS 1.3 is `protocol_version`, whatever else it says. */
