@@ -1,0 +1,116 @@
+"""Rekeying of a live connection (draft, section 7)."""
+
+from tls13 import X25519MLKEM768, ClientShare, Reader, answer_share, expect
+
+REFUSED, USED, WITHOUT_KEY = 0, 1, 2
+
+
+class Rekeying:
+    def __init__(self, connection):
+        self.connection = connection
+        self.epoch = 0
+        self.attempts = 0
+        self.request = None
+        self.wanted = False
+        self.awaiting_finish = False
+
+    def on_message(self, name, party, message):
+        connection = self.connection
+        expect(connection.half_messages[party] == b"", "a rekey message that does not end its record")
+        expect(party == ("client" if name in ("rekey_request", "rekey_finish") else "server"), "roles")
+        getattr(self, f"on_{name}")(message)
+
+    def on_rekey_wanted(self, message):
+        expect(message[4:] == b"" and not self.wanted and not self.awaiting_finish, "rekey_wanted")
+        self.wanted = True
+
+    def on_rekey_request(self, message):
+        connection, hash_ = self.connection, self.connection.suite.hash
+        expect(self.request is None, "two requests at a time")
+        self.attempts += 1
+        prefix = self.prefix = f"rekey_{self.attempts}_"
+        reader = Reader(message[4:])
+        expect(reader.uint(4) == self.epoch + 1, "epoch")
+        expect(reader.uint(2) == X25519MLKEM768, "group")
+        share = reader.vector(2, 1, 65535)
+        self.share = ClientShare(
+            X25519MLKEM768,
+            connection.input(f"{prefix}client_x25519_private"),
+            connection.input(f"{prefix}client_ml_kem_d"),
+        )
+        expect(self.share.share == share, "the client's key share")
+        identity = reader.vector(2, 0, 65535)
+        self.ipskx = None
+        self.binder_is_wrong = False
+        if identity:
+            end = 4 + reader.at
+            binder = reader.vector(1, 32, 255)
+            expect(identity == connection.expected_identity("rekey", prefix, hash_), "ImportedIdentity")
+            self.ipskx = connection.import_key(prefix, hash_, "rekey")
+            messages = connection.derived[f"transcript_hash_{self.epoch}"] + message[:end]
+            connection.check_binder(prefix, hash_, messages, binder)
+            if f"{prefix}server_qkd_key" in connection.given:
+                connection.import_key(f"{prefix}server_", hash_, "rekey")
+                self.binder_is_wrong = connection.binder(f"{prefix}server_", hash_, messages, "") != binder
+        reader.end()
+        self.request = message
+
+    def on_rekey_response(self, message):
+        connection, hash_ = self.connection, self.connection.suite.hash
+        expect(self.request is not None and not self.awaiting_finish, "a response without a request")
+        reader = Reader(message[4:])
+        expect(reader.uint(4) == self.epoch + 1, "epoch")
+        status = reader.uint(1)
+        if status == REFUSED:
+            reader.end()
+            expect(self.ipskx is not None, "refused without a key")
+            self.request = None
+            return
+        expect(status == (WITHOUT_KEY if self.ipskx is None else USED) and not self.binder_is_wrong, "status")
+        expect(reader.uint(2) == X25519MLKEM768, "group")
+        server_share = reader.vector(2, 1, 65535)
+        end = 4 + reader.at
+        confirmation = reader.bytes(hash_.length)
+        reader.end()
+        share, secret = answer_share(
+            self.share.share,
+            connection.input(f"{self.prefix}server_x25519_private"),
+            connection.input(f"{self.prefix}server_ml_kem_m"),
+        )
+        expect(share == server_share, "the server's key share")
+        expect(self.share.secret(server_share) == secret, "two sides of one key exchange")
+
+        old, new = self.epoch, self.epoch + 1
+        salt = connection.derive(f"main_secret_{old}_derived", hash_.derived(connection.derived[f"main_secret_{old}"]))
+        connection.derive(f"shared_secret_{new}", secret)
+        middle = connection.derive(f"rekey_secret_{new}", hash_.extract(salt, secret))
+        salt = connection.derive(f"rekey_secret_{new}_derived", hash_.derived(middle))
+        main = connection.derive(f"main_secret_{new}", hash_.extract(salt, self.ipskx or bytes(hash_.length)))
+        before = connection.derived[f"transcript_hash_{old}"] + self.request
+        self.check_confirmation("server", b"rekey s confirm", hash_.digest(before + message[:end]), confirmation)
+        digest = connection.derive(f"transcript_hash_{new}", hash_.digest(before + message))
+        connection.derive_epoch(new, main, digest)
+        connection.derive(f"resumption_secret_{new}", hash_.derive_secret(main, b"res master", digest))
+        connection.protect_epoch("server", new)
+        self.awaiting_finish = True
+
+    def on_rekey_finish(self, message):
+        new = self.epoch + 1
+        expect(self.awaiting_finish, "a finish without a response")
+        reader = Reader(message[4:])
+        expect(reader.uint(4) == new, "epoch")
+        confirmation = reader.bytes(self.connection.suite.hash.length)
+        reader.end()
+        digest = self.connection.derived[f"transcript_hash_{new}"]
+        self.check_confirmation("client", b"rekey c confirm", digest, confirmation)
+        self.connection.protect_epoch("client", new)
+        self.epoch = new
+        self.request = None
+        self.wanted = self.awaiting_finish = False
+
+    def check_confirmation(self, party, label, digest, confirmation):
+        connection, hash_, new = self.connection, self.connection.suite.hash, self.epoch + 1
+        connection.derive(f"{party}_confirm_hash_{new}", digest)
+        key = hash_.expand_label(connection.derived[f"main_secret_{new}"], label, digest, hash_.length)
+        connection.derive(f"{party}_confirm_key_{new}", key)
+        expect(hash_.hmac(key, digest) == confirmation, f"the {party}'s confirmation")
