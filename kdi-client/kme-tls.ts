@@ -71,10 +71,15 @@ function checkKme(tls: KmeTls, name: string, certificate: PeerCertificate): Erro
       );
 }
 
-/** CN, serial number and SANs (DNS, URI, IP) of a certificate. GS QKD 014 names no field for the KME's ID. */
+/**
+ * CN, serial number and SANs (DNS, URI, IP) of a certificate. GS QKD 014 names
+ * no field for the KME's ID. Node quotes names with special characters, and a
+ * name could hold what looks like another one: quoted ones are left out.
+ */
 function certificateNames(certificate: PeerCertificate): string[] {
   const subject = certificate.subject as unknown as Record<string, string | string[] | undefined> | undefined;
   const alternative = (certificate.subjectaltname ?? '')
+    .replace(/"(?:[^"\\]|\\.)*"/g, '')
     .split(', ')
     .map((entry) => /^(?:DNS|URI|IP Address):(.*)$/.exec(entry)?.[1])
     .filter((entry) => entry !== undefined);

@@ -22,10 +22,13 @@ export class Etsi014LookupStream implements LookupStream {
   readonly #options: Etsi014LookupOptions;
   readonly #abort = new AbortController();
   #gathered: Wanted[] = [];
+  /** Learned: a KME may take fewer IDs at once than it lets the other side draw. */
+  #maxKeysPerRequest: number;
   #cancelFlush: Cancel | undefined;
 
   constructor(options: Etsi014LookupOptions) {
     this.#options = options;
+    this.#maxKeysPerRequest = options.maxKeysPerRequest;
   }
 
   lookup(reference: QkdKeyReference, { signal }: CallOptions = {}): Promise<DeliveredKey> {
@@ -69,7 +72,7 @@ export class Etsi014LookupStream implements LookupStream {
 
   #flush(): void {
     this.#cancelFlush = undefined;
-    const { maxKeysPerRequest } = this.#options;
+    const maxKeysPerRequest = this.#maxKeysPerRequest;
     const all = this.#gathered.splice(0);
     for (let at = 0; at < all.length; at += maxKeysPerRequest) void this.#fetch(all.slice(at, at + maxKeysPerRequest));
   }
@@ -82,9 +85,13 @@ export class Etsi014LookupStream implements LookupStream {
         { signal: this.#abort.signal },
       );
     } catch (error) {
-      // One unknown key fails the whole request: halve it until the unknown one stands alone.
-      if (isKdiError(error, KdiErrorCode.keyNotFound) && batch.length > 1) {
+      // One unknown key, or one too many, fails the whole request: halve it until that one stands alone.
+      const isTooMany = isKdiError(error) && (error.httpStatus === 400 || error.httpStatus === 413);
+      if (batch.length > 1 && (isTooMany || isKdiError(error, KdiErrorCode.keyNotFound))) {
         const half = Math.ceil(batch.length / 2);
+        if (!isKdiError(error, KdiErrorCode.keyNotFound)) {
+          this.#maxKeysPerRequest = Math.min(this.#maxKeysPerRequest, half);
+        }
         await Promise.all([this.#fetch(batch.slice(0, half)), this.#fetch(batch.slice(half))]);
         return;
       }

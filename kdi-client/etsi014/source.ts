@@ -2,7 +2,7 @@
 import { DecodeError, hexOf, SecretBytes } from '../../tls-ext/bytes/index.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import { KdiError, KdiErrorCode } from '../errors.ts';
-import { KmeHttp } from '../http/kme-http.ts';
+import { KmeHttp, SMALL_REPLY_BODY_BYTES } from '../http/kme-http.ts';
 import {
   type CallOptions,
   type DeliveredKey,
@@ -75,6 +75,13 @@ export class Etsi014Source implements KeySource {
     if (!Number.isInteger(maxKeysPerRequest) || maxKeysPerRequest < 1 || maxKeysPerRequest > MAX_KEYS_PER_CONTAINER) {
       throw new KdiError(KdiErrorCode.config, `keys per request must be 1 to ${MAX_KEYS_PER_CONTAINER}`);
     }
+    const { additionalSlaveSaeIds = [], extensionMandatory = [], extensionOptional = [] } = options;
+    if (options.quirks?.getOnly && [additionalSlaveSaeIds, extensionMandatory, extensionOptional].some(hasAny)) {
+      throw new KdiError(
+        KdiErrorCode.config,
+        'a KME that takes GET only takes no additional SAE IDs and no extensions',
+      );
+    }
     this.#options = options;
     this.kme = address.name;
     this.oneBatchAtATime = options.quirks?.oneBatchAtATime ?? false;
@@ -91,6 +98,7 @@ export class Etsi014Source implements KeySource {
   async openDraw(peerSaeId: string, options: CallOptions = {}): Promise<DrawStream> {
     const status = await this.etsi014Status(peerSaeId, options);
     this.#expectKeySize(status);
+    this.#expectMulticast(status);
     const perRequest = Math.min(this.#options.maxKeysPerRequest ?? 128, Math.max(1, status.max_key_per_request));
     let closed = false;
     return {
@@ -156,6 +164,7 @@ export class Etsi014Source implements KeySource {
       ...(quirks.getOnly
         ? { method: 'GET', path: `${path}?number=${number}&size=${size}` }
         : { method: 'POST', path, body: request }),
+      maxReplyBytes: containerBytes(number),
       ...(signal === undefined ? {} : { signal }),
     });
     if (reply.status !== 200) throw replyError(reply, 'enc_keys', this.kme, quirks);
@@ -178,6 +187,7 @@ export class Etsi014Source implements KeySource {
       ...(quirks.getOnly
         ? { method: 'GET', path: `${path}?key_ID=${ids[0]}` }
         : { method: 'POST', path, body: { key_IDs: ids.map((id) => ({ key_ID: id })) } }),
+      maxReplyBytes: containerBytes(ids.length),
       ...(signal === undefined ? {} : { signal }),
     });
     if (reply.status !== 200) throw replyError(reply, 'dec_keys', this.kme, quirks);
@@ -264,6 +274,15 @@ export class Etsi014Source implements KeySource {
     );
   }
 
+  #expectMulticast({ max_SAE_ID_count: most }: Etsi014Status): void {
+    const count = this.#options.additionalSlaveSaeIds?.length ?? 0;
+    if (count <= most) return;
+    throw new KdiError(
+      KdiErrorCode.unsupported,
+      `KME ${this.kme} takes ${most === 0 ? 'no' : `at most ${most}`} additional slave SAE IDs; ${count} are configured`,
+    );
+  }
+
   #bitsPerUnit(): number {
     return this.#options.quirks?.keySizeInBytes ? 8 : 1;
   }
@@ -276,4 +295,13 @@ export class Etsi014Source implements KeySource {
       throw new KdiError(KdiErrorCode.malformed, `KME ${this.kme}: ${error.message}`, { cause: error });
     }
   }
+}
+
+/** Longest container of that many keys, extensions included. */
+function containerBytes(keys: number): number {
+  return SMALL_REPLY_BODY_BYTES + keys * 2_048;
+}
+
+function hasAny(list: readonly unknown[]): boolean {
+  return list.length > 0;
 }

@@ -3,15 +3,20 @@
  * Replies are JSON; whatever held key bytes is overwritten once parsed, except
  * the strings that JSON.parse makes, which only the garbage collector can end.
  */
+
 import { Agent, buildConnector, errors as undiciErrors } from 'undici';
+import { DecodeError } from '../../tls-ext/bytes/index.ts';
 import type { Clock } from '../clock.ts';
 import { KdiError, KdiErrorCode } from '../errors.ts';
 import type { CallOptions } from '../key-source.ts';
 import { connectionError, type KmeTls, type PskTls, tlsConnectionOptions } from '../kme-tls.ts';
 import type { KmeAddress } from '../kme-url.ts';
+import { parseStrictJson } from '../wire/index.ts';
 
-/** Longest reply body by default. */
+/** Longest reply body by default, of any call. */
 export const MAX_REPLY_BODY_BYTES = 0x40_0000;
+/** Longest body of a reply without keys, and of one with a single key. */
+export const SMALL_REPLY_BODY_BYTES = 0x1_0000;
 
 export interface KmeHttpOptions {
   readonly address: KmeAddress;
@@ -31,6 +36,8 @@ export interface HttpCall extends CallOptions {
   readonly path: string;
   /** Sent as JSON. */
   readonly body?: unknown;
+  /** Longest reply that makes sense for this call; never above the client's own bound. */
+  readonly maxReplyBytes?: number;
 }
 
 export interface HttpReply {
@@ -67,7 +74,7 @@ export class KmeHttp {
   }
 
   /** The reply, whatever its status. Rejects with a `KdiError` when there is none that can be read. */
-  async call({ method, path, body, signal }: HttpCall): Promise<HttpReply> {
+  async call({ method, path, body, signal, maxReplyBytes = SMALL_REPLY_BODY_BYTES }: HttpCall): Promise<HttpReply> {
     if (this.#closed) throw new KdiError(KdiErrorCode.aborted, `the client of KME ${this.kme} is closed`);
     if (signal?.aborted) throw new KdiError(KdiErrorCode.aborted, `the call to KME ${this.kme} was given up`);
     const { clock, callTimeoutMs = 10_000, address } = this.#options;
@@ -89,7 +96,8 @@ export class KmeHttp {
         body: body === undefined ? null : JSON.stringify(body),
         signal: abort.signal,
       });
-      const bytes = await readAll(reply.body, this.#options.maxBodyBytes ?? MAX_REPLY_BODY_BYTES);
+      const maxBytes = Math.min(maxReplyBytes, this.#options.maxBodyBytes ?? MAX_REPLY_BODY_BYTES);
+      const bytes = await readAll(reply.body, maxBytes);
       return { status: reply.statusCode, json: this.#parse(bytes, reply.statusCode) };
     } catch (error) {
       throw this.#translate(abort.signal.aborted ? abort.signal.reason : error);
@@ -108,13 +116,13 @@ export class KmeHttp {
 
   #parse(bytes: Buffer, status: number): unknown {
     try {
-      return bytes.length === 0 ? undefined : JSON.parse(bytes.toString('utf8'));
+      return bytes.length === 0 ? undefined : parseStrictJson(bytes);
     } catch (cause) {
       // Proxies in between answer errors with HTML.
       if (status >= 300) return undefined;
-      throw new KdiError(KdiErrorCode.malformed, `KME ${this.kme} answered with what is no JSON`, {
-        // The parser's message quotes the text, and the text may be a key.
-        cause: new Error(cause instanceof Error ? cause.name : 'unknown'),
+      const reason = cause instanceof DecodeError ? cause.message : 'not JSON';
+      throw new KdiError(KdiErrorCode.malformed, `KME ${this.kme} answered with a body that is refused: ${reason}`, {
+        cause,
         httpStatus: status,
       });
     } finally {

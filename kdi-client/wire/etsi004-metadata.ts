@@ -3,7 +3,8 @@
  * (0 = direct link). `simulated` is ours: a simulator's KME sets it, so that
  * its keys are never taken for quantum ones.
  */
-import { DecodeError, fromUtf8, utf8 } from '../../tls-ext/bytes/index.ts';
+import { DecodeError, utf8 } from '../../tls-ext/bytes/index.ts';
+import { parseStrictJson } from './strict-json.ts';
 
 const MAX_U32 = 0xffff_ffff;
 
@@ -34,9 +35,9 @@ export function parseMetadata(bytes: Uint8Array): Etsi004Metadata {
   if (end === 0) return {};
   let value: unknown;
   try {
-    value = JSON.parse(fromUtf8(bytes.subarray(0, end)));
-  } catch {
-    throw new DecodeError('metadata is not JSON');
+    value = parseStrictJson(bytes.subarray(0, end));
+  } catch (error) {
+    throw new DecodeError(`metadata: ${(error as DecodeError).message}`);
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new DecodeError('metadata is not a JSON object');

@@ -137,7 +137,9 @@ export function parseEtsi014KeyContainer(value: unknown): Etsi014KeyContainer {
 
 export function parseEtsi014KeyIds(value: unknown): Etsi014KeyIds {
   const ids = expectObject(value, 'key IDs');
+  const idsExtension = optional(ids.key_IDs_extension, (field) => expectObject(field, 'key_IDs_extension'));
   return {
+    ...(idsExtension === undefined ? {} : { key_IDs_extension: idsExtension }),
     key_IDs: expectArray(ids.key_IDs, 'key_IDs', MAX_KEYS_PER_CONTAINER).map((entry) => {
       const id = expectObject(entry, 'key_IDs entry');
       const extension = optional(id.key_ID_extension, (field) => expectObject(field, 'key_ID_extension'));

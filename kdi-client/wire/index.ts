@@ -4,3 +4,4 @@ export * from './etsi004-framing.ts';
 export * from './etsi004-metadata.ts';
 export * from './etsi014.ts';
 export * from './skip.ts';
+export * from './strict-json.ts';

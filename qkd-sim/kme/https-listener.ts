@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { TLSSocket } from 'node:tls';
-import { fromUtf8 } from '../../tls-ext/bytes/index.ts';
+import { parseStrictJson } from '../../kdi-client/wire/index.ts';
 import { failure, type HttpCall, type HttpReply } from './http-reply.ts';
 import type { SaeIdentityField } from './sae-identity.ts';
 import { type KmeTls, listening, mutualTlsOptions, saeIdOfSocket } from './tls-listener.ts';
@@ -131,7 +131,7 @@ async function bodyOf(request: IncomingMessage): Promise<{ json: unknown } | 'to
   }
   if (length === 0) return { json: undefined };
   try {
-    return { json: JSON.parse(fromUtf8(Buffer.concat(parts))) };
+    return { json: parseStrictJson(Buffer.concat(parts)) };
   } catch {
     return 'no JSON';
   }

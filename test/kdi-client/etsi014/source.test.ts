@@ -114,17 +114,56 @@ describe('kdi-client/etsi014: a source against an HTTPS key manager', () => {
   });
 
   it('asks for no more than the KME gives at once, and not without its extensions', async () => {
-    const source = await sourceOf(serving({ json: container(0) }, { ...STATUS, max_key_per_request: 2 }), {
+    const status = { ...STATUS, max_key_per_request: 2, max_SAE_ID_count: 1 };
+    const source = await sourceOf(serving({ json: container(0) }, status), {
       additionalSlaveSaeIds: ['siteC'],
-      extensionMandatory: [{ require: 'x' }],
+      extensionMandatory: [{ abc_route_type: 'direct' }, { abc_transfer_method: 'qkd' }],
+      extensionOptional: [{ abc_max_age: 30_000 }],
     });
     await drawOf(source, 50);
     expect(kme.requests.at(-1)!.body).to.deep.equal({
       number: 2,
       size: 256,
       additional_slave_SAE_IDs: ['siteC'],
-      extension_mandatory: [{ require: 'x' }],
+      extension_mandatory: [{ abc_route_type: 'direct' }, { abc_transfer_method: 'qkd' }],
+      extension_optional: [{ abc_max_age: 30_000 }],
     });
+  });
+
+  it('asks nothing of a KME that takes fewer additional SAE IDs than are configured', async () => {
+    for (const [most, pattern] of [
+      [0, /takes no additional slave SAE IDs; 2 are configured/],
+      [1, /takes at most 1 additional/],
+    ] as const) {
+      const source = await sourceOf(serving({ json: container(0) }, { ...STATUS, max_SAE_ID_count: most }), {
+        additionalSlaveSaeIds: ['siteC', 'siteD'],
+      });
+      const error = await errorOf(source.openDraw('siteB'));
+      expect(error).to.include({ code: KdiErrorCode.unsupported, retryable: false });
+      expect(error.message).to.match(pattern);
+      expect(kme.requests).to.have.length(1);
+    }
+  });
+
+  it('extensions of keys and containers are no obstacle, whatever is in them', async () => {
+    const extended = {
+      keys: [
+        {
+          key_ID: ID[0],
+          key_ID_extension: { serial: 7 },
+          key: KEY[0],
+          key_extension: { age: -1, hops: '2', vendor: [] },
+        },
+        { key_ID: ID[1], key_ID_extension: null, key: KEY[1], key_extension: null },
+      ],
+      key_container_extension: { vendor: { deep: [{ er: null }] } },
+      unknown_field: true,
+    };
+    const keys = await drawOf(await sourceOf(serving({ json: extended })), 2);
+    expect(keys.map(({ metadata }) => metadata)).to.deep.equal([
+      { kme: `127.0.0.1:${kme.port}` },
+      { kme: `127.0.0.1:${kme.port}` },
+    ]);
   });
 
   it('gathers look-ups into one dec_keys, and hands out keys by ID whatever their order', async () => {
@@ -157,6 +196,23 @@ describe('kdi-client/etsi014: a source against an HTTPS key manager', () => {
       retryable: true,
       httpStatus: 400,
     });
+  });
+
+  it('a KME that takes fewer IDs at once is asked for fewer, also from then on', async () => {
+    const source = await sourceOf(({ body }) => {
+      const asked = (body as { key_IDs: { key_ID: string }[] }).key_IDs.map(({ key_ID }) => key_ID);
+      if (asked.length > 1) return { status: 400, json: { message: 'too many key_IDs' } };
+      return { json: container(...asked.map((id) => ID.indexOf(id as (typeof ID)[number]))) };
+    });
+    const stream = await source.openLookup('siteA');
+    opened.push(stream);
+    for (const requests of [5, 8]) {
+      // 3 → 2 + 1 → 1 + 1 + 1; afterwards one by one.
+      const keys = Promise.all([0, 1, 2].map((i) => stream.lookup(reference(i))));
+      await clock.advance(0);
+      expect((await keys).map(({ secret }) => hexOf(secret.expose().subarray(0, 1)))).to.deep.equal(['01', '02', '03']);
+      expect(kme.requests).to.have.length(requests);
+    }
   });
 
   it('status: sizes in bits, numeric IDs taken as they are', async () => {
@@ -215,6 +271,13 @@ describe('kdi-client/etsi014: a source against an HTTPS key manager', () => {
         method: 'GET',
         url: `/api/v1/keys/siteA/dec_keys?key_ID=${ID[0]}`,
       });
+    });
+
+    it('get-only refuses settings that a query can not carry', async () => {
+      for (const options of [{ additionalSlaveSaeIds: ['siteC'] }, { extensionOptional: [{ x: 1 }] }]) {
+        const error = await errorOf(sourceOf(() => ({}), { quirks: { getOnly: true }, ...options }));
+        expect(error.code).to.equal(KdiErrorCode.config);
+      }
     });
 
     it('unknown-key-status turns that status into a key that is not there yet', async () => {
@@ -288,8 +351,18 @@ describe('kdi-client/etsi014: a source against an HTTPS key manager', () => {
       ['a key_ID that is no UUID', { json: { keys: [{ key_ID: 'key-1', key: KEY[0] }] } }],
       ['a short key', { json: { keys: [{ key_ID: ID[0], key: 'AQEB' }] } }],
       ['more keys than asked for', { json: container(0, 1, 2) }],
-      ['a JSON bomb', { text: '['.repeat(200_000) }],
-      ['100 MB, of which a bound is read', { text: ' '.repeat(5_000_000) }],
+      ['deep nesting that is not even closed', { text: '['.repeat(60_000) }],
+      ['deep nesting', { text: `{"keys":${'['.repeat(20_000)}${']'.repeat(20_000)}}` }],
+      ['a huge array', { text: `{"keys":[${'0,'.repeat(40_000)}0]}` }],
+      ['huge objects', { text: `{"keys":[${'{},'.repeat(20_000)}{}]}` }],
+      ['a name twice', { text: `{"keys":[{"key_ID":"${ID[0]}","key":"${KEY[0]}","key":"${KEY[1]}"}]}` }],
+      [
+        'a name twice, once escaped',
+        { text: `{"keys":[{"key_ID":"${ID[0]}","key":"${KEY[0]}","k\\u0065y":"${KEY[1]}"}]}` },
+      ],
+      ['a number instead of a key', { text: `{"keys":[{"key_ID":"${ID[0]}","key":1e400}]}` }],
+      ['100 KB of spaces for one key', { text: ' '.repeat(100_000) }],
+      ['bytes that are no UTF-8', { text: Buffer.from([0x22, 0xff, 0xfe, 0x22]) as unknown as string }],
     ];
     for (const [name, answer] of wrong) {
       it(`${name}: ERR_KDI_MALFORMED, and no key in the message`, async () => {
@@ -322,7 +395,14 @@ describe('kdi-client/etsi014: a source against an HTTPS key manager', () => {
 
     it('a status without its sizes, or with negative ones', async () => {
       const { key_size: _, ...without } = STATUS;
-      for (const status of [without, { ...STATUS, stored_key_count: -1 }, { ...STATUS, max_key_size: '1024' }]) {
+      for (const status of [
+        without,
+        { ...STATUS, stored_key_count: -1 },
+        { ...STATUS, max_key_size: '1024' },
+        { ...STATUS, max_key_count: 1e300 },
+        { ...STATUS, max_key_per_request: 1.5 },
+        { ...STATUS, source_KME_ID: 'x'.repeat(257) },
+      ]) {
         expect((await errorOf((await sourceOf(serving({}, status))).status('siteB'))).code).to.equal(
           KdiErrorCode.malformed,
         );
