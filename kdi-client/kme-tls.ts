@@ -33,8 +33,12 @@ export function tlsConnectionOptions(tls: KmeTls | PskTls, host: string): Connec
       ciphers:
         'TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:DHE-PSK-AES128-GCM-SHA256:ECDHE-PSK-CHACHA20-POLY1305',
       pskCallback: () => ({ identity: tls.psk.identity, psk: Buffer.from(tls.psk.key) }),
-      // The key is the KME's identity; a certificate would mean that it fell back from the PSK.
-      checkServerIdentity: () => identityError('the KME answered with a certificate instead of the pre-shared key'),
+      // The key is the KME's identity; a certificate would mean that it fell back from the PSK. Without one, this is
+      // called in TLS 1.2 only, where the suites above leave nothing but the PSK.
+      checkServerIdentity: (_host, certificate) =>
+        certificate?.raw === undefined
+          ? undefined
+          : identityError('the KME answered with a certificate instead of the pre-shared key'),
     };
   }
   const name = tls.serverName ?? host;
@@ -81,7 +85,7 @@ function certificateNames(certificate: PeerCertificate): string[] {
   const alternative = (certificate.subjectaltname ?? '')
     .replace(/"(?:[^"\\]|\\.)*"/g, '')
     .split(', ')
-    .map((entry) => /^(?:DNS|URI|IP Address):(.*)$/.exec(entry)?.[1])
+    .map((entry) => /^(?:DNS|URI|IP Address):(.+)$/.exec(entry)?.[1])
     .filter((entry) => entry !== undefined);
   return [...[subject?.CN, subject?.serialNumber].flatMap((entry) => entry ?? []), ...alternative];
 }

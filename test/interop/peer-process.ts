@@ -8,8 +8,8 @@ export class PeerProcess {
   #ended = false;
   output = '';
 
-  constructor(command: string, args: readonly string[]) {
-    this.#child = spawn(command, args, { stdio: 'pipe' });
+  constructor(command: string, args: readonly string[], cwd?: string) {
+    this.#child = spawn(command, args, { stdio: 'pipe', cwd });
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream.setEncoding('utf8');
       stream.on('data', (text: string) => {

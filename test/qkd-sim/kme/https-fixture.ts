@@ -60,7 +60,14 @@ export async function call(
 
 /** curl as a client that nobody here wrote; `undefined` where it isn't installed. */
 export async function curlClient(): Promise<
-  | { run(sae: Sae, args: readonly string[]): Promise<{ status: number; text: string }>; remove(): Promise<void> }
+  | {
+      /** `forged`: of another CA; `nobody`: without a certificate. Rejects when curl fails. */
+      run(
+        sae: Sae | 'forged' | 'nobody',
+        args: readonly string[],
+      ): Promise<{ readonly status: number; readonly text: string }>;
+      remove(): Promise<void>;
+    }
   | undefined
 > {
   const exec = promisify(execFile);
@@ -72,20 +79,14 @@ export async function curlClient(): Promise<
   const dir = await mkdtemp(join(tmpdir(), 'qstunnel-test-'));
   const pki = await testPki();
   await writeFile(join(dir, 'ca.pem'), pki.ca.certPem);
-  for (const sae of ['siteA', 'siteB', 'stranger'] as const) {
+  for (const sae of ['siteA', 'siteA2', 'siteB', 'siteB2', 'stranger', 'forged'] as const) {
     await writeFile(join(dir, `${sae}.pem`), pki[sae].certPem);
     await writeFile(join(dir, `${sae}.key`), pki[sae].keyPem, { mode: 0o600 });
   }
   return {
     async run(sae, args) {
-      const tls = [
-        '--cacert',
-        join(dir, 'ca.pem'),
-        '--cert',
-        join(dir, `${sae}.pem`),
-        '--key',
-        join(dir, `${sae}.key`),
-      ];
+      const own = sae === 'nobody' ? [] : ['--cert', join(dir, `${sae}.pem`), '--key', join(dir, `${sae}.key`)];
+      const tls = ['--cacert', join(dir, 'ca.pem'), ...own];
       const { stdout } = await exec('curl', ['-sS', '--max-time', '10', '-w', '\n%{http_code}', ...tls, ...args]);
       const end = stdout.lastIndexOf('\n');
       return { status: Number(stdout.slice(end + 1)), text: stdout.slice(0, end) };

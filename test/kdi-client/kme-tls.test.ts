@@ -1,0 +1,103 @@
+import { createHash, X509Certificate } from 'node:crypto';
+import type { PeerCertificate } from 'node:tls';
+import { expect } from 'chai';
+import { Etsi014Source, isKdiError, KdiErrorCode, type KmeTls, parseKmeUrl } from '../../kdi-client/index.ts';
+import { tlsConnectionOptions } from '../../kdi-client/kme-tls.ts';
+import { type HttpsKme, httpsKme } from './support/https-kme.ts';
+import { type TestPki, testPki } from './support/test-pki.ts';
+
+/** A certificate as node:tls shows it: the fields that are looked at. */
+function certificate(fields: { CN?: string; serialNumber?: string; subjectaltname?: string }): PeerCertificate {
+  const { subjectaltname, ...subject } = fields;
+  return { subject, ...(subjectaltname === undefined ? {} : { subjectaltname }), raw: Buffer.from('der') } as never;
+}
+
+describe('kdi-client/kme-tls: which KME is the right one', () => {
+  const base = { cert: '', key: '', ca: '' };
+  const verdict = (tls: Partial<KmeTls>, shown: PeerCertificate, host = '192.0.2.1'): string | undefined =>
+    tlsConnectionOptions({ ...base, ...tls }, host).checkServerIdentity?.(host, shown)?.message;
+
+  for (const [field, shown] of [
+    ['CN', certificate({ CN: 'kme-7' })],
+    ['serial number', certificate({ CN: 'x', serialNumber: 'kme-7' })],
+    ['SAN of DNS', certificate({ CN: 'x', subjectaltname: 'IP Address:10.0.0.1, DNS:kme-7' })],
+    ['SAN of URI', certificate({ subjectaltname: 'URI:kme-7' })],
+  ] as const) {
+    it(`its ID as ${field}`, () => {
+      expect(verdict({ kmeId: 'kme-7' }, shown)).to.equal(undefined);
+      expect(verdict({ kmeId: 'kme-8' }, shown)).to.match(/names .*kme-7.*, not 'kme-8'/);
+      expect(verdict({ kmeId: 'kme' }, shown), 'a part of it').to.match(/not 'kme'/);
+    });
+  }
+
+  it('a name within another name is none', () => {
+    const smuggled = certificate({ CN: 'evil', subjectaltname: 'URI:"x, DNS:kme-7, DNS:y", DNS:evil' });
+    expect(verdict({ kmeId: 'kme-7' }, smuggled)).to.match(/names evil, evil, not 'kme-7'/);
+  });
+
+  it('a certificate without any name', () => {
+    expect(verdict({ kmeId: 'kme-7' }, certificate({}))).to.match(/names nobody/);
+    expect(verdict({}, certificate({}))).to.match(/not for '192.0.2.1'/);
+  });
+
+  it('its fingerprint, with or without colons, in either case; and one of several', () => {
+    const sha256 = createHash('sha256').update('der').digest('hex');
+    const colons = sha256.toUpperCase().match(/../g)!.join(':');
+    for (const pinned of [[sha256], [colons], ['00'.repeat(32), sha256]]) {
+      expect(verdict({ pinnedSha256: pinned }, certificate({ CN: 'whoever' }))).to.equal(undefined);
+    }
+    expect(verdict({ pinnedSha256: ['00'.repeat(32)] }, certificate({}))).to.contain(sha256);
+    expect(verdict({ pinnedSha256: [] }, certificate({})), 'none is no wildcard').to.contain(sha256);
+  });
+
+  it('both, where both are set', () => {
+    const shown = certificate({ CN: 'kme-7' });
+    const sha256 = createHash('sha256').update('der').digest('hex');
+    expect(verdict({ kmeId: 'kme-7', pinnedSha256: [sha256] }, shown)).to.equal(undefined);
+    expect(verdict({ kmeId: 'kme-8', pinnedSha256: [sha256] }, shown)).to.match(/not 'kme-8'/);
+    expect(verdict({ kmeId: 'kme-7', pinnedSha256: ['00'.repeat(32)] }, shown)).to.match(/not one of the pinned/);
+  });
+
+  describe('over TLS, with 014', () => {
+    let pki: TestPki;
+    let kme: HttpsKme;
+    before(async () => {
+      pki = await testPki();
+      kme = await httpsKme(pki, () => ({ status: 503 }));
+    });
+    after(() => kme.close());
+
+    /** What a status call ends with: 503 means that the KME was taken for the right one. */
+    async function codeWith(more: Partial<KmeTls>): Promise<string | undefined> {
+      const source = new Etsi014Source({
+        address: parseKmeUrl(`etsi014://127.0.0.1:${kme.port}`),
+        tls: { cert: pki.sae.cert, key: pki.sae.key, ca: pki.ca, ...more },
+        saeId: 'siteA',
+      });
+      try {
+        await source.status('siteB');
+        return undefined;
+      } catch (error) {
+        return isKdiError(error) ? error.code : String(error);
+      } finally {
+        await source.close();
+      }
+    }
+
+    it('its ID or its fingerprint instead of the host name', async () => {
+      const sha256 = new X509Certificate(pki.kme.cert).fingerprint256;
+      const elsewhere = { serverName: 'elsewhere.test' };
+      expect(await codeWith({ ...elsewhere, kmeId: 'kme-a' })).to.equal(KdiErrorCode.http);
+      expect(await codeWith({ ...elsewhere, kmeId: 'kme-a.test' })).to.equal(KdiErrorCode.http);
+      expect(await codeWith({ ...elsewhere, pinnedSha256: [sha256] })).to.equal(KdiErrorCode.http);
+      expect(await codeWith(elsewhere)).to.equal(KdiErrorCode.kmeIdentity);
+      expect(await codeWith({ kmeId: 'kme-b' })).to.equal(KdiErrorCode.kmeIdentity);
+      expect(await codeWith({ pinnedSha256: ['00'.repeat(32)] })).to.equal(KdiErrorCode.kmeIdentity);
+    });
+
+    it('a fingerprint does not replace the CA', async () => {
+      const sha256 = new X509Certificate(pki.kme.cert).fingerprint256;
+      expect(await codeWith({ ca: pki.stranger.ca, pinnedSha256: [sha256] })).to.equal(KdiErrorCode.tls);
+    });
+  });
+});
