@@ -86,7 +86,7 @@ async function handshakeRound(round: number, materials: Materials, handshake: Ha
   try {
     for (const pair of [stunnel, ...qstunnelPairs[handshake], nodeTls]) {
       await withPair(pair, greeter.port, materials, handshake, async (running) => {
-        await connectionsPerSecond(running.port, Math.ceil(options.connections / 5), 8);
+        await connectionsPerSecond(running.port, Math.floor(options.connections / 5), 8);
         record(
           round,
           `handshakes/s, ${kind}`,
@@ -110,7 +110,12 @@ async function withPair(
   handshake: HandshakeKind,
   measure: (running: RunningPair) => Promise<void>,
 ): Promise<void> {
-  const running = await pair.start({ backendPort, materials, handshake });
+  const running = await pair.start({
+    backendPort,
+    materials,
+    handshake,
+    connections: Math.ceil(1.2 * options.connections) + 1,
+  });
   try {
     await measure(running);
   } finally {

@@ -14,6 +14,8 @@ export interface PairOptions {
   readonly materials: Materials;
   /** How connections authenticate. `certificate` is mutual. */
   readonly handshake: HandshakeKind;
+  /** How many will be made, at most: for pools that are filled beforehand. */
+  readonly connections: number;
 }
 
 export interface Pair {

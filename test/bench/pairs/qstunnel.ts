@@ -1,13 +1,13 @@
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { start, stop } from '../processes.ts';
+import { logLine } from './log-line.ts';
 import type { HandshakeKind, Pair, PairOptions, RunningPair } from './pair.ts';
+import { qstunnelPsk } from './qstunnel-psk.ts';
+import { startSimulator } from './simulator.ts';
 
 const BIN = fileURLToPath(new URL('../../../proxy/bin.mjs', import.meta.url));
-/** The simulated KMEs' stores hold this many keys, and the proxies this many ahead: filled before a run, so that none waits. */
-const STORE_KEYS = 20_000;
+/** Keys that the proxies hold ahead: filled before a run, so that none waits. */
 const KEYS_AHEAD = 4_000;
 /** Time in which the pools fill. */
 const FILL_MS = 20_000;
@@ -18,8 +18,6 @@ interface Variant {
   /** QKD keys from the simulator. */
   readonly qkd: boolean;
 }
-
-type Running = ReturnType<typeof start>;
 
 function variant({ name, options, qkd }: Variant): Pair {
   return {
@@ -63,46 +61,6 @@ function variant({ name, options, qkd }: Variant): Pair {
   };
 }
 
-interface LogLine {
-  readonly event: string;
-  readonly address?: string;
-}
-
-/** The first log line of this event, from now on or already written. */
-function logLine(child: Running, event: string): Promise<LogLine> {
-  return new Promise((resolve, reject) => {
-    const look = () => {
-      for (const text of child.output().split('\n')) {
-        if (!text.includes(`"event":"${event}"`) || !text.endsWith('}')) continue;
-        child.stderr?.off('data', look);
-        return resolve(JSON.parse(text) as LogLine);
-      }
-    };
-    child.stderr?.on('data', look);
-    child.once('exit', () => reject(new Error(`qstunnel ended:\n${child.output()}`)));
-    look();
-  });
-}
-
-interface SimulatedKme {
-  readonly etsi004: string;
-  readonly cert: string;
-  readonly key: string;
-  readonly ca: string;
-}
-
-async function startSimulator(): Promise<{ child: Running; kmes: readonly SimulatedKme[] }> {
-  const child = start(process.execPath, [
-    ...[BIN, 'sim', 'up', '--preset', 'metro', '--length', '0', '--speed', '1000000', '--json'],
-    ...['--store-keys', String(STORE_KEYS)],
-  ]);
-  const [line] = (await Promise.race([
-    once(createInterface({ input: child.stdout as NodeJS.ReadableStream }), 'line'),
-    once(child, 'exit').then(() => Promise.reject(new Error(`qstunnel sim up ended:\n${child.output()}`))),
-  ])) as [string];
-  return { child, kmes: (JSON.parse(line) as { kmes: SimulatedKme[] }).kmes };
-}
-
 const CLASSICAL = ['--groups', 'x25519', '--unsafe-allow-classical'];
 
 /** Our pair in the forms that are compared: each part of the benchmark names the ones that make sense there. */
@@ -113,5 +71,5 @@ export const qstunnelPairs: Readonly<Record<'bulk' | HandshakeKind, readonly Pai
     variant({ name: 'qstunnel, X25519MLKEM768', options: [], qkd: false }),
     variant({ name: 'qstunnel, default with QKD', options: [], qkd: true }),
   ],
-  psk: [],
+  psk: [qstunnelPsk('qstunnel, X25519', 'x25519'), qstunnelPsk('qstunnel, X25519MLKEM768', 'x25519MlKem768')],
 };
