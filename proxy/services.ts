@@ -15,8 +15,9 @@ import {
   signatureSchemes,
   signingKeyOf,
 } from '../tls-ext/index.ts';
-import { isLocalAddress, type ServiceConfig } from './config/index.ts';
+import { isLocalAddress, MAX_PEER_SAES, MAX_SERVICES, type ServiceConfig } from './config/index.ts';
 import { addressText, BulkBufferPool } from './data-path/index.ts';
+import { downgradeMemory } from './downgrade-memory.ts';
 import { ProxyError, ProxyErrorCode } from './errors.ts';
 import { type AnswererKeys, lookUpWithoutKme } from './key-service/answerer-keys.ts';
 import { ChannelDialler } from './key-service/channel-dialler.ts';
@@ -24,6 +25,7 @@ import { type DrawerKeys, noClientKeys } from './key-service/drawer-keys.ts';
 import { PlainKeyService } from './key-service/plain-key-service.ts';
 import type { EventLog } from './log.ts';
 import { createAnswererKeys, createDrawerKeys, type KmeSettings, type KmeTls } from './psk-resolver.ts';
+import { InProcessStore } from './state-store.ts';
 import { startClientTunnel } from './tunnel/client-tunnel.ts';
 import { startServerTunnel } from './tunnel/server-tunnel.ts';
 import type { ClientKeys, Tunnel, TunnelPorts, TunnelSettings } from './tunnel/settings.ts';
@@ -77,6 +79,7 @@ class ServiceSet implements RunningProxy {
   readonly #drawers = new Map<string, { readonly keys: DrawerKeys; readonly dialler: ChannelDialler }>();
   readonly #answerers = new Map<string, AnswererKeys>();
   readonly #plainKeys: PlainKeyService;
+  readonly #seenWithQkd = new InProcessStore<true>({ maxEntries: MAX_SERVICES * MAX_PEER_SAES });
 
   constructor(log: EventLog) {
     this.#log = log;
@@ -86,7 +89,13 @@ class ServiceSet implements RunningProxy {
   async start(service: LoadedService, all: readonly LoadedService[]): Promise<void> {
     const { mode, auth } = service.config;
     const settings = tunnelSettings(service);
-    const ports: TunnelPorts = { log: this.#log, bufferPool: this.#bufferPool, random: randomBytes };
+    const { name, rememberMs } = service.config;
+    const ports: TunnelPorts = {
+      log: this.#log,
+      bufferPool: this.#bufferPool,
+      random: randomBytes,
+      ...(rememberMs === undefined ? {} : { memory: downgradeMemory(this.#seenWithQkd, name, rememberMs) }),
+    };
     if (auth === 'psk') {
       this.tunnels.push(await this.#startPlain(service, { ...ports, settings }));
       return;
@@ -123,6 +132,7 @@ class ServiceSet implements RunningProxy {
     );
     await Promise.all([...this.#answerers.values()].map((answerer) => answerer.close()));
     await this.#plainKeys.close();
+    this.#seenWithQkd.close();
   }
 
   /** `auth: psk`: keys are drawn or looked up for each connection, and there is no key channel. */

@@ -26,6 +26,7 @@ const GROUPS: Readonly<Record<string, readonly OptionName[]>> = {
     'kme-ca',
     'kme-server-name',
     'require',
+    'remember',
     'key-wait',
     'keys-ahead',
     'key-ttl',

@@ -5,5 +5,5 @@ export { ConfigError, ConfigErrorCode, type ConfigProblem } from './config-error
 export { loadConfigFile, parseConfig } from './config-file.ts';
 export { type Credentials, checkOwnSae, loadCredentials } from './credentials.ts';
 export { DURATION_FORM, parseDuration } from './duration.ts';
-export { type CipherSuiteName, configJsonSchema, type GroupName } from './schema.ts';
+export { type CipherSuiteName, configJsonSchema, type GroupName, MAX_PEER_SAES, MAX_SERVICES } from './schema.ts';
 export type { CredentialPaths, KmeConfig, ProxyConfig, ServiceConfig } from './service-config.ts';

@@ -101,6 +101,7 @@ class ServiceResolver {
       ...(kme === undefined ? {} : { kme }),
       keysAhead: input['keys-ahead'] ?? DEFAULT_KEYS_AHEAD,
       keyTtlMs: this.#duration('key-ttl', DEFAULT_KEY_TTL_MS),
+      ...(input.remember === undefined ? {} : { rememberMs: this.#duration('remember', 0) }),
       policy: auth === 'psk' ? demandQkd(policy, 'auth: psk') : policy,
       limits: {
         maxConnections: input['max-connections'] ?? DEFAULT_LIMITS.maxConnections,
@@ -223,6 +224,9 @@ class ServiceResolver {
     if (needsQkd(require) && service.kme === undefined && service.auth !== 'psk') {
       this.#conflict('require', `${require} needs QKD keys, and there is no ${this.#key('kme')} to give them`);
     }
+    if (service.rememberMs !== undefined && service.kme === undefined && service.auth !== 'psk') {
+      this.#conflict('remember', `has nothing to remember without ${this.#key('kme')}`);
+    }
     const postQuantum = service.groups.some((group) => group.includes('MLKEM'));
     const classicalWillDo =
       require === 'qkd' || (require === 'qkd-or-pqc' && (service.kme !== undefined || unsafeAllowClassical));
@@ -237,9 +241,12 @@ class ServiceResolver {
   }
 
   /** `auth: psk`: what stock peers can do, and what is known of a key without its announcement. */
-  #checkPlainMode({ kme, mode, peerSae, cipherSuites, verifyHost }: ServiceConfig): void {
+  #checkPlainMode({ kme, mode, peerSae, cipherSuites, verifyHost, rememberMs }: ServiceConfig): void {
     if (peerSae.length > 1) {
       this.#conflict('peer-sae', 'names one SAE with auth: psk: the one that the key manager is asked about');
+    }
+    if (rememberMs !== undefined) {
+      this.#conflict('remember', 'has nothing to remember with auth: psk: every connection has a QKD key');
     }
     if (verifyHost !== undefined) this.#conflict('verify-host', 'has no certificate to look into with auth: psk');
     if (cipherSuites.length === 0) {
@@ -262,6 +269,7 @@ class ServiceResolver {
       ['connect-timeout', connectTimeoutMs],
       ['half-closed-timeout', halfClosedTimeoutMs],
       ['key-ttl', service.keyTtlMs],
+      ['remember', service.rememberMs ?? 1],
     ];
     for (const [key, milliseconds] of never) {
       if (milliseconds === 0) this.#problem(key, ConfigErrorCode.value, 'must be longer than 0');

@@ -78,6 +78,9 @@ export const SERVICE_SETTINGS = {
   require: z
     .enum(REQUIREMENTS as [(typeof REQUIREMENTS)[number], ...(typeof REQUIREMENTS)[number][]])
     .describe('The least that a connection must have (default: qkd-or-pqc)'),
+  remember: duration().describe(
+    'Refuse a peer without QKD for so long after it was last seen with it (default: not remembered)',
+  ),
   'key-wait': duration().describe('How long a connection that requires a key waits for one (default: 5s)'),
   'keys-ahead': count(4_096).describe('Agreed keys that are kept ready (default: 4)'),
   'key-ttl': duration().describe('How long a key that nobody used is kept (default: 1h)'),

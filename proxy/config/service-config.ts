@@ -40,6 +40,8 @@ export interface ServiceConfig {
   readonly keysAhead: number;
   readonly keyTtlMs: number;
   readonly policy: PolicySettings;
+  /** How long a peer that was seen with QKD is refused without; absent: not remembered. */
+  readonly rememberMs?: number;
   readonly limits: TunnelLimits;
   readonly groups: readonly GroupName[];
   readonly cipherSuites: readonly CipherSuiteName[];

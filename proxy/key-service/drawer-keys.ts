@@ -72,6 +72,10 @@ export class DrawerKeys implements ClientKeys, ChannelEnd {
     return requirements.length === 0 ? undefined : requirements.reduce(stricterRequirement);
   }
 
+  get peerSae(): string | undefined {
+    return this.#current?.peerSae;
+  }
+
   take(): KeyOffer {
     const peer = this.#current;
     if (peer === undefined) return { reason: 'channel_down' };

@@ -12,6 +12,7 @@ import type {
 } from '../../tls-ext/index.ts';
 import type { SocketAddress } from '../data-path/index.ts';
 import type { PskRequired, TlsConnection } from '../data-path/tls-connection.ts';
+import type { DowngradeMemory } from '../downgrade-memory.ts';
 import type { EventLog } from '../log.ts';
 import type { FallbackReason, PolicySettings, Requirement } from '../policy.ts';
 import type { PeerRules } from '../verdict.ts';
@@ -66,6 +67,8 @@ export interface TunnelPorts {
   readonly identity?: EngineIdentity;
   readonly bufferPool: BufferPool;
   readonly random: (lengthBytes: number) => Uint8Array;
+  /** Absent: nothing is remembered. */
+  readonly memory?: DowngradeMemory;
 }
 
 /** A key taken for one handshake. Exactly one of `commit` and `release` is called, once. */
@@ -85,6 +88,8 @@ export type { ServiceRequirement };
 
 /** Where a client tunnel gets its keys. */
 export interface ClientKeys {
+  /** Who authenticated itself at the address, once somebody has. */
+  readonly peerSae?: string | undefined;
   /** What the other side said that it requires, once it has. The stricter of both holds. */
   readonly peerRequirement: Requirement | undefined;
   /** A key if there is one now; never waits. */
