@@ -464,7 +464,7 @@ class Connection:
         read_extensions(reader)
         reader.end()
         expect(len(ticket) >= 16, "a handle of at least 16 bytes")
-        epoch = self.rekeying.epoch if self.rekeying else 0
+        epoch = self.rekeying.server_sending_epoch if self.rekeying else 0
         hash_ = self.suite.hash
         self.tickets += 1
         name = "ticket_psk" if self.tickets == 1 else "ticket_psk_again"
