@@ -51,19 +51,13 @@ export interface RekeyFinish {
 const RekeyStatus = { refused: 0, used: 1, without_key: 2 } as const;
 /** PskBinderEntry<32..255> (RFC 8446, 4.2.11). */
 const MIN_BINDER_BYTES = 32;
-/** A request, a response. */
-const CAPACITY_BYTES = 2048;
 
 export function encodeRekeyRequest({ epoch, keyShare, psk }: RekeyRequest): Uint8Array {
-  return encodeHandshake(
-    HandshakeType.rekeyRequest,
-    (writer) => {
-      encodeKeyShareEntry(writer.u32(epoch), keyShare);
-      if (psk === undefined) writer.u16(0);
-      else writer.vector(2, psk.identity).vector(1, psk.binder);
-    },
-    CAPACITY_BYTES,
-  );
+  return encodeHandshake(HandshakeType.rekeyRequest, (writer) => {
+    encodeKeyShareEntry(writer.u32(epoch), keyShare);
+    if (psk === undefined) writer.u16(0);
+    else writer.vector(2, psk.identity).vector(1, psk.binder);
+  });
 }
 
 export function decodeRekeyRequest(body: Uint8Array): RekeyRequest {
@@ -82,16 +76,12 @@ export function withoutBinder(request: Uint8Array, binderBytes: number): Uint8Ar
 }
 
 export function encodeRekeyResponse(response: RekeyResponse): Uint8Array {
-  return encodeHandshake(
-    HandshakeType.rekeyResponse,
-    (writer) => {
-      writer.u32(response.epoch).u8(RekeyStatus[response.status]);
-      if (response.status === 'refused') return;
-      encodeKeyShareEntry(writer, response.keyShare);
-      writer.bytes(response.confirmation);
-    },
-    CAPACITY_BYTES,
-  );
+  return encodeHandshake(HandshakeType.rekeyResponse, (writer) => {
+    writer.u32(response.epoch).u8(RekeyStatus[response.status]);
+    if (response.status === 'refused') return;
+    encodeKeyShareEntry(writer, response.keyShare);
+    writer.bytes(response.confirmation);
+  });
 }
 
 /** `confirmationBytes`: Hash.length of the suite. */
@@ -130,7 +120,7 @@ export function decodeRekeyFinish(body: Uint8Array, confirmationBytes: number): 
 }
 
 export function encodeRekeyWanted(): Uint8Array {
-  return encodeHandshake(HandshakeType.rekeyWanted, () => {}, 4);
+  return encodeHandshake(HandshakeType.rekeyWanted, () => {});
 }
 
 export function decodeRekeyWanted(body: Uint8Array): void {
