@@ -24,7 +24,7 @@ import { ChannelDialler } from './key-service/channel-dialler.ts';
 import { type DrawerKeys, noClientKeys } from './key-service/drawer-keys.ts';
 import { PlainKeyService } from './key-service/plain-key-service.ts';
 import type { EventLog } from './log.ts';
-import { createAnswererKeys, createDrawerKeys, type KmeSettings, type KmeTls } from './psk-resolver.ts';
+import { createAnswererKeys, createDrawerKeys, type KmeSettings, type KmesSettings } from './psk-resolver.ts';
 import { InProcessStore } from './state-store.ts';
 import { startClientTunnel } from './tunnel/client-tunnel.ts';
 import { startServerTunnel } from './tunnel/server-tunnel.ts';
@@ -36,8 +36,8 @@ export interface LoadedService {
   /** Absent with `auth: psk`. */
   readonly identity?: Identity;
   readonly trust?: TrustAnchors;
-  /** Towards the key manager; absent where the configuration has no credentials for it. */
-  readonly kmeTls?: KmeTls;
+  /** The key managers of `config.kmes`. */
+  readonly kmes: readonly KmeSettings[];
 }
 
 export interface RunningProxy {
@@ -136,11 +136,12 @@ class ServiceSet implements RunningProxy {
   }
 
   /** `auth: psk`: keys are drawn or looked up for each connection, and there is no key channel. */
-  #startPlain({ config, kmeTls }: LoadedService, options: TunnelPorts & { settings: TunnelSettings }): Promise<Tunnel> {
+  #startPlain(loaded: LoadedService, options: TunnelPorts & { settings: TunnelSettings }): Promise<Tunnel> {
+    const { config } = loaded;
     const { mode, name, sae, peerSae, connect, keysAhead, keyTtlMs, policy, unsafeAllowSimulated } = config;
-    const kme = kmeSettings(config, kmeTls);
-    if (kme === undefined) throw new ProxyError(ProxyErrorCode.internal, 'auth: psk without a key manager');
-    const service = { service: name, ownSae: sae, peerSae: peerSae[0] as string, kme, keyTtlMs };
+    const kmes = kmesOf(loaded);
+    if (kmes === undefined) throw new ProxyError(ProxyErrorCode.internal, 'auth: psk without a key manager');
+    const service = { service: name, ownSae: sae, peerSae: peerSae[0] as string, kmes, keyTtlMs };
     if (mode === 'client') {
       const simulatedAllowed = unsafeAllowSimulated || isLocalAddress(connect);
       const address = addressText(connect);
@@ -157,14 +158,15 @@ class ServiceSet implements RunningProxy {
 
   /** Services with the same SAEs, address and key manager share one channel and its keys. */
   #clientKeys(
-    { config, kmeTls }: LoadedService,
+    service: LoadedService,
     settings: TunnelSettings,
     ports: IdentifiedPorts,
     all: readonly LoadedService[],
   ): ClientKeys {
+    const { config } = service;
     const { sae, connect } = config;
-    const kme = kmeSettings(config, kmeTls);
-    if (kme === undefined) return noClientKeys;
+    const kmes = kmesOf(service);
+    if (kmes === undefined) return noClientKeys;
     const channel = channelOf(config);
     const running = this.#drawers.get(channel);
     if (running !== undefined) return running.keys;
@@ -172,7 +174,7 @@ class ServiceSet implements RunningProxy {
     const sharing = all.filter((one) => one.config.mode === 'client' && channelOf(one.config) === channel);
     const keys = createDrawerKeys({
       ownSae: sae,
-      kme,
+      kmes,
       instance: this.#instance,
       address: addressText(connect),
       services: sharing.map(requirementOf),
@@ -215,16 +217,17 @@ class ServiceSet implements RunningProxy {
     });
   }
 
-  #answerer({ config, kmeTls }: LoadedService): AnswererKeys | undefined {
+  #answerer(service: LoadedService): AnswererKeys | undefined {
+    const { config } = service;
     const { sae } = config;
-    const kme = kmeSettings(config, kmeTls);
-    if (kme === undefined) return undefined;
-    const id = JSON.stringify([sae, kme.url]);
+    const kmes = kmesOf(service);
+    if (kmes === undefined) return undefined;
+    const id = JSON.stringify([sae, config.kmes]);
     let answerer = this.#answerers.get(id);
     if (answerer === undefined) {
       answerer = createAnswererKeys({
         ownSae: sae,
-        kme,
+        kmes,
         instance: this.#instance,
         log: this.#log,
         keyTtlMs: config.keyTtlMs,
@@ -270,13 +273,10 @@ function codePoints(known: readonly { name: string; codePoint: number }[], names
   });
 }
 
-function kmeSettings({ kme }: ServiceConfig, tls: KmeTls | undefined): KmeSettings | undefined {
-  if (kme === undefined) return undefined;
-  const { url, ksid, openAs, credentials } = kme;
-  if (credentials !== undefined && tls === undefined) {
-    throw new ProxyError(ProxyErrorCode.internal, 'the credentials for the key manager were not loaded');
-  }
-  return { url, ksid, openAs, tls: tls ?? 'unsafe-plaintext' };
+/** `undefined`: the service has no key manager. */
+function kmesOf({ config, kmes }: LoadedService): KmesSettings | undefined {
+  if (kmes.length === 0) return undefined;
+  return { kmes, choose: config.kmeChoose, failBackAfterMs: config.kmeFailBackMs };
 }
 
 function engineIdentity(identity: Identity): EngineIdentity {
@@ -287,8 +287,8 @@ function requirementOf({ config }: LoadedService): ServiceRequirement {
   return { service: config.name, require: config.policy.require };
 }
 
-function channelOf({ sae, peerSae, connect, kme }: ServiceConfig): string {
-  return JSON.stringify([sae, [...peerSae].sort(), addressText(connect), kme?.url]);
+function channelOf({ sae, peerSae, connect, kmes }: ServiceConfig): string {
+  return JSON.stringify([sae, [...peerSae].sort(), addressText(connect), kmes]);
 }
 
 function isLoopbackText(remoteAddress: string): boolean {

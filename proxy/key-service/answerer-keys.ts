@@ -12,7 +12,6 @@ import {
   type QkdKeyReference,
   referenceText,
 } from '../../kdi-client/index.ts';
-import { hexOf } from '../../tls-ext/bytes/index.ts';
 import type { PskRequired, TlsConnection } from '../data-path/index.ts';
 import { errorText } from '../errors.ts';
 import type { EventLog } from '../log.ts';
@@ -20,6 +19,7 @@ import type { FallbackReason } from '../policy.ts';
 import type { ServerKeyAnswer, ServiceRequirement } from '../tunnel/settings.ts';
 import type { AnswererLink } from './answerer-link.ts';
 import { isUnreachable } from './kme.ts';
+import { randomFraction } from './random-fraction.ts';
 
 export interface AnswererKeysOptions {
   readonly ownSae: string;
@@ -110,18 +110,17 @@ export class AnswererKeys {
   #addPeer(peerSae: string): AnswererOfPeer {
     const { clock } = this.#options;
     const link = this.#options.createLink(peerSae, () => this.#keysChanged(peerSae));
-    const chunkSizes = new Map<string, number>();
     const answerer = new Answerer({
       source: this.#source,
       drawerSaeId: peerSae,
       store: this.#store,
       clock,
-      random: Math.random,
+      random: randomFraction,
       maxStreams: 16,
       hooks: {
-        streamOpened: (ksid) => {
+        streamOpened: (ksid, keyChunkSizeBytes) => {
           this.#setKme(true);
-          link.streamOpened(ksid, chunkSizes.get(hexOf(ksid)) ?? 0);
+          link.streamOpened(ksid, keyChunkSizeBytes);
         },
         streamFailed: (ksid, error) => {
           this.#setKme(!isUnreachable(error), error);
@@ -139,14 +138,8 @@ export class AnswererKeys {
       },
     });
     link.attachFetcher({
-      announceStream: (ksid, qos) => {
-        chunkSizes.set(hexOf(ksid), qos.keyChunkSizeBytes);
-        answerer.announceStream({ ksid, qos });
-      },
-      closeStream: (ksid) => {
-        chunkSizes.delete(hexOf(ksid));
-        answerer.closeStream(ksid);
-      },
+      announceStream: (ksid, qos) => answerer.announceStream({ ksid, qos }),
+      closeStream: (ksid) => answerer.closeStream(ksid),
       announceKeys: (references) => answerer.announceKeys(references),
       dropKeys: (references) => answerer.dropKeys(references),
     });

@@ -18,6 +18,7 @@ import { type FallbackReason, type Requirement, stricterRequirement } from '../p
 import type { ClientKeys, KeyOffer } from '../tunnel/settings.ts';
 import type { ChannelEnd } from './channel-dialler.ts';
 import type { DrawerLink } from './drawer-link.ts';
+import { randomFraction } from './random-fraction.ts';
 
 export interface DrawerKeysOptions {
   readonly ownSae: string;
@@ -127,7 +128,7 @@ export class DrawerKeys implements ClientKeys, ChannelEnd {
       source,
       peerSaeId: peerSae,
       clock,
-      random: Math.random,
+      random: randomFraction,
       highWatermark: keysAhead,
       maxOutstanding: quota,
       keyTtlMs,

@@ -17,6 +17,7 @@ import { errorText, ProxyErrorCode } from '../errors.ts';
 import { type EventLog, RepeatLimiter } from '../log.ts';
 import type { ClientKeys, KeyOffer } from '../tunnel/settings.ts';
 import { plainIdentityText } from './plain-identity.ts';
+import { randomFraction } from './random-fraction.ts';
 
 export interface PlainClientKeysOptions {
   readonly ownSae: string;
@@ -53,7 +54,7 @@ export class PlainClientKeys implements ClientKeys {
       source,
       peerSaeId: peerSae,
       clock,
-      random: Math.random,
+      random: randomFraction,
       highWatermark: keysAhead,
       maxOutstanding: quota,
       keyTtlMs,
