@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { expect } from 'chai';
 import type { ServiceConfig } from '../../proxy/config/index.ts';
-import { startKmes, type TestKmes } from './kmes.ts';
+import { kmesAt, startKmes, type TestKmes } from './kmes.ts';
 import { siteCredential } from './pki.ts';
 import { collect, startSites, TestApplication, type TwoSites } from './sites.ts';
 import { tlsPeer } from './tls-peer.ts';
@@ -28,12 +28,11 @@ describe('remember', () => {
   });
 
   async function start(client: Partial<ServiceConfig> = {}, server: Partial<ServiceConfig> = {}): Promise<void> {
-    const kmeAt = (url: string) => ({ kme: { url, ksid: 'allocated', openAs: 'same' } as const });
     const policy = { require: 'qkd-or-pqc', unsafeAllowClassical: false, keyWaitMs: 30 } as const;
     sites = await startSites({
       backend: application.address,
-      client: { ...kmeAt(kmes.urlA), policy, ...client },
-      server: { ...kmeAt(kmes.urlB), ...server },
+      client: { ...kmesAt(kmes.urlA), policy, ...client },
+      server: { ...kmesAt(kmes.urlB), ...server },
     });
   }
 
