@@ -212,6 +212,8 @@ class ServiceSet implements RunningProxy {
       keys: {
         lookUp: (event, remoteAddress) =>
           answerer === undefined ? lookUpWithoutKme(event) : answerer.lookUp(event, rules, remoteAddress),
+        lookUpForRekey: (reference, peer, remoteAddress) =>
+          answerer?.lookUpForRekey(reference, peer, rules, remoteAddress),
       },
       ...(answerer === undefined ? {} : { keyChannel: answerer }),
     });

@@ -16,7 +16,7 @@ import type { PskRequired, TlsConnection } from '../data-path/index.ts';
 import { errorText } from '../errors.ts';
 import type { EventLog } from '../log.ts';
 import type { FallbackReason } from '../policy.ts';
-import type { ServerKeyAnswer, ServiceRequirement } from '../tunnel/settings.ts';
+import type { RekeyKey, ServerKeyAnswer, ServiceRequirement } from '../tunnel/settings.ts';
 import type { AnswererLink } from './answerer-link.ts';
 import { isUnreachable } from './kme.ts';
 import { randomFraction } from './random-fraction.ts';
@@ -92,6 +92,29 @@ export class AnswererKeys {
       };
     }
     return { why: 'unavailable', reason: 'reference_unavailable' };
+  }
+
+  /** The key that an authenticated peer names for a rekey. Touches nothing but memory. */
+  lookUpForRekey(
+    reference: QkdKeyReference,
+    peerSae: string,
+    rules: AnswererRules,
+    remoteAddress: string,
+  ): RekeyKey | undefined {
+    // Only the peer's own keys: of another one it could have copied the reference.
+    if (reference.drawer !== peerSae) return undefined;
+    const found = this.#store.find(reference);
+    if (found === undefined) return undefined;
+    if (found.metadata.simulated === true && !rules.simulatedAllowed(remoteAddress)) {
+      found.secret.wipe();
+      return undefined;
+    }
+    const context = { purpose: 'rekey', drawer: peerSae, answerer: this.#options.ownSae } as const;
+    return {
+      psk: { kind: 'qkd', reference, context, secret: found.secret },
+      keyId: referenceText(reference),
+      burn: () => this.#burn(reference),
+    };
   }
 
   async close(): Promise<void> {

@@ -81,6 +81,9 @@ export class PlainClientKeys implements ClientKeys {
     return this.#offer(await this.#pool.takeWithin(timeoutMs, { signal }));
   }
 
+  /** Stock peers know no rekeying. */
+  takeForRekey(): undefined {}
+
   /** Wipes every key and ends what is under way at the key manager. */
   async close(): Promise<void> {
     await this.#pool.close();

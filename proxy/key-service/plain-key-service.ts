@@ -70,7 +70,10 @@ export class PlainKeyService {
       this.#servers.set(id, keys);
     }
     const shared = keys;
-    return { lookUp: (event, remoteAddress) => shared.lookUp(event, service, remoteAddress) };
+    return {
+      lookUp: (event, remoteAddress) => shared.lookUp(event, service, remoteAddress),
+      lookUpForRekey: () => undefined,
+    };
   }
 
   #source({ kmes, ownSae }: PlainService): KeySource {
