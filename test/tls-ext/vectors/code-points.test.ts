@@ -1,3 +1,4 @@
+import { readdir, readFile } from 'node:fs/promises';
 import { expect } from 'chai';
 import { KEY_CHANNEL_ALPN } from '../../../proxy/tunnel/settings.ts';
 import { alertName } from '../../../tls-ext/alert.ts';
@@ -25,8 +26,10 @@ import { type KeyChannelMessage, MessageType } from '../../../tls-ext/key-channe
 import {
   decodeQkdKeyReference,
   decodeQkdPskContext,
+  decodeRekeyResponse,
   ExtensionType,
   encodeQkdPskContext,
+  HandshakeType,
   QKD_PSK_DRAFT_VERSION,
   QkdFeature,
 } from '../../../tls-ext/messages/index.ts';
@@ -34,6 +37,7 @@ import { qkdPskClientHello, qkdPskEncryptedExtensions } from '../../../tls-ext/m
 import { type DraftText, readDraft } from './draft-code-points.ts';
 
 const messageTypes = new Map(Object.entries(MessageType).map(([name, code]) => [snakeCase(name), code]));
+const HASH_BYTES = 32;
 const zeros = (length: number) => new Uint8Array(length);
 const ksid = zeros(KSID_BYTES);
 const reference = concatBytes(fromHex('020141'), zeros(16));
@@ -74,6 +78,11 @@ const decoders: Readonly<Record<string, (code: number) => string | undefined>> =
     return hello?.offer.offer === 'none' ? hello.offer.reason : undefined;
   },
   QkdResult: (code) => decodeWhole(concatBytes(fromHex('000100'), one(code)), qkdPskEncryptedExtensions.decode)?.result,
+  RekeyStatus: (code) => {
+    const status = (rest: Uint8Array) =>
+      attempt(() => decodeRekeyResponse(concatBytes(fromHex('00000001'), one(code), rest), HASH_BYTES).status);
+    return status(zeros(0)) ?? status(concatBytes(fromHex('001d000100'), zeros(HASH_BYTES)));
+  },
   ServicePolicy: (code) =>
     body(
       'hello',
@@ -128,8 +137,31 @@ describe("the draft's code points and the code", () => {
     expect(messageTypes).to.deep.equal(draft.enums.get('KeyChannelMessageType'));
   });
 
+  it('HandshakeType: those of section 7', () => {
+    const ours = Object.entries(HandshakeType).map(([name, code]) => [snakeCase(name), code] as const);
+    expect(new Map(ours.filter(([name]) => name.startsWith('rekey_')))).to.deep.equal(draft.enums.get('HandshakeType'));
+  });
+
+  it('labels of HKDF are those of the code', async () => {
+    const blocks = [...draft.text.matchAll(/~~~\n([\s\S]*?)~~~/g)].map(([, block]) => block).join('');
+    const labels = new Set(
+      [...blocks.matchAll(/"([a-z ]+)"/g)]
+        .map(([, label = '']) => label)
+        .filter((label) => label !== 'd' && label !== 'a'),
+    );
+    expect([...labels]).to.include.members(['derived psk', 'finished', 'res master', 'rekey s confirm', 'qkd check d']);
+    const folders = ['crypto', 'key-schedule', 'key-channel'].map(
+      (name) => new URL(`../../../tls-ext/${name}/`, import.meta.url),
+    );
+    let code = '';
+    for (const folder of folders) {
+      for (const file of await readdir(folder)) code += await readFile(new URL(file, folder), 'utf8');
+    }
+    for (const label of labels) expect(code.includes(`'${label}'`), label).to.equal(true);
+  });
+
   it('every enum is looked at', () => {
-    const others = ['StreamFailure', 'KeyChannelMessageType'];
+    const others = ['StreamFailure', 'KeyChannelMessageType', 'HandshakeType'];
     expect([...draft.enums.keys()].sort()).to.deep.equal([...Object.keys(decoders), ...others].sort());
   });
 

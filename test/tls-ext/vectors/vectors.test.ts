@@ -37,7 +37,7 @@ describe('test vectors of the draft', () => {
       /hello-retry-request/,
     ];
     wanted.push(/^fallback-not-offered/, /^fallback-unavailable/, /^fallback-policy/, /^refusal/, /^binder-failure/);
-    wanted.push(/^channel-etsi004/, /^channel-etsi014/);
+    wanted.push(/^resumption-resumed/, /^rekey-/, /^channel-etsi004/, /^channel-etsi014/);
     for (const pattern of wanted)
       expect(
         names.some((name) => pattern.test(name)),
