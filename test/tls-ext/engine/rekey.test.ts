@@ -188,6 +188,10 @@ describe('a rekey and what crosses it', () => {
     // The answer and data behind it under new keys; data of the client under the old ones, then Finish and data behind it.
     server.take(server.engine.provideRekeyKey(rekeyKey(1)));
     server.take(server.engine.send(Uint8Array.of(1)));
+    // In between the server's epoch is the old one, whole.
+    expect(server.engine.exportEpochKeyingMaterial('EXPORTER-x', random(0), 32)).to.deep.equal(
+      client.engine.exportEpochKeyingMaterial('EXPORTER-x', random(0), 32),
+    );
     client.received = [];
     server.received = [];
     client.take(client.engine.send(Uint8Array.of(2)));
