@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { expect } from 'chai';
 import { makeVectors, vectorsFile, vectorsText } from './all-vectors.ts';
+import { readDraft } from './draft-code-points.ts';
 import { type Vector, vectorText } from './vector-text.ts';
 
 describe('test vectors of the draft', () => {
@@ -24,6 +25,13 @@ describe('test vectors of the draft', () => {
     for (const line of written.split('\n')) {
       if (/^[0-9a-f]*$/.test(line)) expect(line.length).to.be.at.most(64);
     }
+  });
+
+  it('are listed in the draft, all of them', async () => {
+    const { text } = await readDraft();
+    const section = text.slice(text.indexOf('### A.4.'));
+    const listed = [...section.matchAll(/^\| ([a-z0-9, -]+) \|/gm)].flatMap(([, names = '']) => names.split(', '));
+    expect(listed.filter((name) => name.includes('-')).sort()).to.deep.equal(vectors.map(({ name }) => name).sort());
   });
 
   it('cover what the issue of the draft lists', () => {
