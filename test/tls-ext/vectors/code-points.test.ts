@@ -201,6 +201,18 @@ describe("the draft's code points and the code", () => {
     expect(encoded.subarray(0, protocol.length)).to.deep.equal(utf8(protocol));
   });
 
+  it('sections and documents that are cited exist, and none is listed for nothing', () => {
+    const { text } = draft;
+    const all = (pattern: RegExp, of = text) => new Set([...of.matchAll(pattern)].map(([, found = '']) => found));
+    expect([...all(/^#{2,3} (?:Appendix )?([0-9A-Z]+(?:\.[0-9]+)?)\.? /gm)]).to.include.members([
+      ...all(/Sections? (\d+(?:\.\d+)?)/g),
+    ]);
+    const [before = '', after = ''] = text.split('## 16. References');
+    const [references = '', appendices = ''] = after.split('## Appendix A');
+    const documents = /\[([A-Z]+\d*)\]/g;
+    expect([...all(documents, before + appendices)].sort()).to.deep.equal([...all(documents, references)].sort());
+  });
+
   it('alerts of section 11 exist', () => {
     const section = /\n## 11\. Errors\n([\s\S]*?)\n## 12\./.exec(draft.text)?.[1] ?? '';
     const rows = [...section.matchAll(/^\|.*\| ([a-z_]+) \|$/gm)]
