@@ -4,11 +4,13 @@ import { MAX_IDLE_REKEY_REQUESTS } from '../../../tls-ext/handshake/message-allo
 import {
   Alert,
   defaultKeyAgreements,
+  hexOf,
   type KeyAgreementProvider,
   NamedGroup,
   namedGroups,
   type SecretBytes,
   TlsMisuseError,
+  tlsExporterChannelBinding,
 } from '../../../tls-ext/index.ts';
 import { type EnginePair, enginePair, expectConnected, qkdPsk, qkdReference, random } from './engine-pair.ts';
 import { expectEpoch, rekey, rekeyEvents, rekeyKey, rekeyPair } from './rekey-pair.ts';
@@ -42,6 +44,18 @@ describe('a rekey', () => {
       rekeyed,
     ]);
     expectConnected(pair);
+  });
+
+  it('leaves the channel binding as it was (RFC 9266)', () => {
+    const pair = rekeyPair().run();
+    const bindings = () => [pair.client, pair.server].map(({ engine }) => hexOf(tlsExporterChannelBinding(engine)));
+    const [binding] = bindings() as [string];
+    expect(binding).to.equal(
+      hexOf(pair.server.engine.exportKeyingMaterial('EXPORTER-Channel-Binding', new Uint8Array(0), 32)),
+    );
+    expect(bindings()).to.deep.equal([binding, binding]);
+    rekey(pair, rekeyKey(1));
+    expect(bindings()).to.deep.equal([binding, binding]);
   });
 
   it('without a key refreshes by the key exchange alone, and both ends say so', () => {
