@@ -1,12 +1,15 @@
-/** `npm run fuzz -- --time SECONDS [--target NAME] [--seed N] [--list] [--input FILE]` */
+/**
+ * `npm run fuzz -- --time SECONDS [--target NAME] [--seed N] [--list] [--input FILE] [--targets MODULE]`
+ *
+ * `--targets` fuzzes those of another module, such as one with planted bugs.
+ */
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { performance } from 'node:perf_hooks';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import { Coverage } from './coverage.ts';
-import { execute, type Finding, fuzzTarget } from './fuzz.ts';
-import { targets } from './targets.ts';
+import { FuzzSession } from './session.ts';
+import type { Target } from './target.ts';
 
 const { values } = parseArgs({
   options: {
@@ -15,13 +18,22 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     input: { type: 'string' },
     list: { type: 'boolean', default: false },
+    targets: { type: 'string' },
+    'hang-after': { type: 'string', default: '20' },
   },
 });
-const chosen = targets.filter(({ name }) => values.target === undefined || name === values.target);
+const targetsModule = (
+  values.targets === undefined ? new URL('./targets/index.ts', import.meta.url) : pathToFileURL(resolve(values.targets))
+).href;
+const { targets } = (await import(targetsModule)) as { targets: readonly Target[] };
+const chosen = [...targets.keys()].filter((i) => values.target === undefined || targets[i]?.name === values.target);
 const seconds = Number(values.time);
 const seed = Number(values.seed);
-if (chosen.length === 0 || !(seconds > 0) || !Number.isSafeInteger(seed)) {
-  console.error('usage: npm run fuzz -- --time SECONDS [--target NAME] [--seed N] [--list] [--input FILE]');
+const hangMs = 1_000 * Number(values['hang-after']);
+if (chosen.length === 0 || !(seconds > 0) || !Number.isSafeInteger(seed) || !(hangMs > 0)) {
+  console.error(
+    'usage: npm run fuzz -- --time SECONDS [--target NAME] [--seed N] [--hang-after SECONDS] [--list] [--input FILE] [--targets MODULE]',
+  );
   process.exit(2);
 }
 if (values.list) {
@@ -29,32 +41,30 @@ if (values.list) {
   process.exit(0);
 }
 
-const findings: Finding[] = [];
-let executions = 0;
-if (values.input === undefined) {
-  const coverage = new Coverage();
-  for (const target of chosen) {
-    const endMs = performance.now() + (1000 * seconds) / chosen.length;
-    const result = fuzzTarget(target, seed, { coverage, goOn: () => performance.now() < endMs });
-    executions += result.executions;
-    if (result.finding !== undefined) findings.push(result.finding);
-    console.error(`${target.name}: ${result.executions} executions${result.finding ? ', a finding' : ''}`);
-  }
-  coverage.stop();
-} else {
-  const input = new Uint8Array(readFileSync(values.input));
-  for (const target of chosen) {
-    executions++;
-    const finding = execute(target, input);
-    if (finding !== undefined) findings.push(finding);
-  }
+const session = new FuzzSession({ targetsModule, targets, chosen, seed, hangMs, maxHeapMiB: 512 });
+try {
+  if (values.input === undefined) await session.run(seconds);
+  else await session.runInput(new Uint8Array(readFileSync(values.input)));
+} finally {
+  await session.close();
 }
 
-for (const { target, input, error } of findings) {
-  const file = join(mkdtempSync(join(tmpdir(), 'qstunnel-fuzz-')), target);
-  writeFileSync(file, input);
-  console.log(`${target}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
-  console.log(`  reproduce: npm run fuzz -- --target ${target} --input ${file}`);
+let executions = 0;
+let findings = 0;
+for (const report of session.reports) {
+  executions += report.executions;
+  const { finding, target } = report;
+  const found = finding === undefined ? '' : `, ${finding.kind}`;
+  console.error(
+    `${target.name}: ${report.executions} executions in ${(report.spentMs / 1_000).toFixed(1)} s, ${report.outcomes} outcomes, ${report.corpus} kept${found}`,
+  );
+  if (finding === undefined) continue;
+  findings++;
+  const file = join(mkdtempSync(join(tmpdir(), 'qstunnel-fuzz-')), finding.target);
+  writeFileSync(file, finding.input);
+  const others = values.targets === undefined ? '' : ` --targets ${values.targets}`;
+  console.log(`${finding.target}: ${finding.kind}: ${finding.description}`);
+  console.log(`  reproduce: npm run fuzz -- --target ${finding.target} --input ${file}${others}`);
 }
-console.log(`${executions} executions, ${chosen.length} targets, ${findings.length} findings`);
-process.exitCode = findings.length > 0 ? 1 : 0;
+console.log(`${executions} executions, ${chosen.length} targets, ${findings} findings`);
+process.exitCode = findings > 0 ? 1 : 0;

@@ -1,6 +1,6 @@
 /** The scripts of a well-behaved client and server, and the run of one against an engine. */
 import { encode } from '../../../tls-ext/bytes/index.ts';
-import { defaultKeyAgreements } from '../../../tls-ext/crypto/index.ts';
+import { defaultKeyAgreements, type KeyAgreementProvider } from '../../../tls-ext/crypto/index.ts';
 import type { ClientEngineOptions, PskDecision, ServerEngineOptions } from '../../../tls-ext/engine-types.ts';
 import { certificateVerifyContent } from '../../../tls-ext/handshake/authentication.ts';
 import { importQkdPsk, type OfferedIdentity } from '../../../tls-ext/handshake/client-offer.ts';
@@ -23,13 +23,23 @@ import {
   fillBinders,
   HandshakeType,
 } from '../../../tls-ext/messages/index.ts';
-import { clientIdentity, clientOptions, qkdPsk, Side, serverIdentity, serverOptions } from '../engine/engine-pair.ts';
+import {
+  clientIdentity,
+  clientOptions,
+  type PskRequired,
+  qkdPsk,
+  Side,
+  serverIdentity,
+  serverOptions,
+  type TestIdentity,
+} from '../engine/engine-pair.ts';
 import { type Role, ScriptedPeer } from './scripted-peer.ts';
 import { act, type Edit, runStep, type Script, type SendStep, type Step } from './scripts.ts';
 
 const X25519 = 29;
 const P256 = 23;
 const sha256Suite = 0x1301;
+const ownIdentities: Readonly<Record<Role, TestIdentity>> = { client: clientIdentity, server: serverIdentity };
 
 /** What engine and peer are about to do. */
 export interface Scenario {
@@ -39,6 +49,10 @@ export interface Scenario {
   readonly psk?: 'beside-certificates' | 'alone' | 'unavailable';
   /** The server asks for a client certificate. */
   readonly mutual?: boolean;
+  /** The peer's; the engine's stand in its options. Default: the runtime's. */
+  readonly keyAgreements?: KeyAgreementProvider;
+  /** Of both ends. Default: those of `engine-pair.ts`. */
+  readonly identities?: Readonly<Record<Role, TestIdentity>>;
   readonly client?: Partial<ClientEngineOptions>;
   readonly server?: Partial<ServerEngineOptions>;
 }
@@ -62,7 +76,7 @@ const certificate = (chain: readonly Uint8Array[]) =>
   });
 
 /** The server's script, for our client. */
-export function serverScript({ retry, psk, mutual }: Scenario): Script {
+export function serverScript({ retry, psk, mutual, keyAgreements, identities = ownIdentities }: Scenario): Script {
   const used = psk !== undefined && psk !== 'unavailable';
   const hear = (message: Uint8Array, peer: ScriptedPeer) => void peer.heard.set('ClientHello', message);
   const heard = (peer: ScriptedPeer) =>
@@ -87,7 +101,7 @@ export function serverScript({ retry, psk, mutual }: Scenario): Script {
     sends('ServerHello', (peer) => {
       const { legacySessionId, extensions } = heard(peer);
       const offered = extensions.keyShare?.[0] as { group: number; keyExchange: Uint8Array };
-      const { share, secret } = agreement(offered.group).respond(offered.keyExchange);
+      const { share, secret } = agreement(offered.group, keyAgreements).respond(offered.keyExchange);
       sharedSecret = secret;
       if (used) peer.earlySecret = identityOfKey().earlySecret;
       return encodeServerHello({
@@ -118,7 +132,7 @@ export function serverScript({ retry, psk, mutual }: Scenario): Script {
           sends('CertificateRequest', () =>
             encodeCertificateRequest({
               certificateRequestContext: new Uint8Array(0),
-              extensions: { signatureAlgorithms: [0x0403, 0x0503] },
+              extensions: { signatureAlgorithms: [0x0403, 0x0503, 0x0807] },
             }),
           ),
         ]
@@ -126,8 +140,8 @@ export function serverScript({ retry, psk, mutual }: Scenario): Script {
     ...(psk === 'alone'
       ? []
       : [
-          sends('Certificate', () => certificate(serverIdentity.chain)),
-          sends('CertificateVerify', (peer) => signed('server', peer)),
+          sends('Certificate', () => certificate(identities.server.chain)),
+          sends('CertificateVerify', (peer) => signed('server', peer, 'server', identities)),
         ]),
     sends('Finished', (peer) => peer.finished()),
     act('application keys', (peer) => {
@@ -149,10 +163,10 @@ export function serverScript({ retry, psk, mutual }: Scenario): Script {
 }
 
 /** The client's script, for our server. */
-export function clientScript({ retry, psk, mutual }: Scenario): Script {
+export function clientScript({ retry, psk, mutual, keyAgreements, identities = ownIdentities }: Scenario): Script {
   const offered = psk === undefined ? undefined : identityOfKey();
   const hello = (group: number, cookie?: Uint8Array) => (peer: ScriptedPeer) => {
-    peer.keyShare = agreement(group).generateKeyShare();
+    peer.keyShare = agreement(group, keyAgreements).generateKeyShare();
     return encodeClientHello(clientHello(group, peer.keyShare.share, psk, offered, cookie), defaultCodePoints);
   };
   const bind = (message: Uint8Array, peer: ScriptedPeer) =>
@@ -197,8 +211,8 @@ export function clientScript({ retry, psk, mutual }: Scenario): Script {
     }),
     ...(mutual
       ? [
-          sends('Certificate', () => certificate(clientIdentity.chain)),
-          sends('CertificateVerify', (peer) => signed('client', peer)),
+          sends('Certificate', () => certificate(identities.client.chain)),
+          sends('CertificateVerify', (peer) => signed('client', peer, 'client', identities)),
         ]
       : []),
     sends('Finished', (peer) => peer.finished()),
@@ -209,15 +223,20 @@ export function clientScript({ retry, psk, mutual }: Scenario): Script {
   ];
 }
 
-function agreement(group: number) {
-  const found = defaultKeyAgreements(group);
+function agreement(group: number, keyAgreements: KeyAgreementProvider = defaultKeyAgreements) {
+  const found = keyAgreements(group);
   if (found === undefined) throw new Error(`no group ${group}`);
   return found;
 }
 
 /** CertificateVerify over the transcript as it is; with another signer's context or scheme if told so. */
-export function signed(role: Role, peer: ScriptedPeer, context: Role = role): Uint8Array {
-  const identity = role === 'server' ? serverIdentity : clientIdentity;
+export function signed(
+  role: Role,
+  peer: ScriptedPeer,
+  context: Role = role,
+  identities: Readonly<Record<Role, TestIdentity>> = ownIdentities,
+): Uint8Array {
+  const identity = identities[role];
   const [algorithm] = identity.signatureSchemes as [number];
   const content = certificateVerifyContent(context, peer.transcript.snapshot());
   return encodeCertificateVerify({ algorithm, signature: identity.sign(algorithm, content) });
@@ -237,7 +256,7 @@ function clientHello(
     extensions: {
       serverName: 'server.example',
       supportedGroups: [X25519, P256],
-      signatureAlgorithms: [0x0403, 0x0503],
+      signatureAlgorithms: [0x0403, 0x0503, 0x0807],
       supportedVersions: [0x0304],
       ...(cookie === undefined ? {} : { cookie }),
       keyShare: [{ group, keyExchange: share }],
@@ -277,22 +296,25 @@ export interface Outcome {
 
 const suites = { groups: [X25519, P256], cipherSuites: [sha256Suite, 0x1303] } as const;
 
-function engineFor(role: Role, { retry, psk, mutual, client, server }: Scenario): Side {
-  const decision = (): PskDecision =>
-    psk === undefined || psk === 'unavailable'
+export function engineFor(
+  role: Role,
+  { retry, psk, mutual, client, server, identities = ownIdentities }: Scenario,
+): Side {
+  const decision = ({ offered }: PskRequired): PskDecision =>
+    psk === undefined || psk === 'unavailable' || offered.length === 0
       ? { action: 'continue', result: 'unavailable' }
       : { action: 'use', psk: qkdPsk() };
   if (role === 'client') {
     const options = clientOptions({
       ...suites,
       grease: false,
-      ...(mutual ? { identity: clientIdentity } : {}),
+      ...(mutual ? { identity: identities.client } : {}),
       ...(psk === undefined
         ? {}
         : { psk: qkdPsk(), qkdOffer: { offer: 'key' }, auth: psk === 'alone' ? 'psk' : 'certificate' }),
       ...client,
     });
-    const verdict = () => ({ ok: true, publicKeySpki: serverIdentity.spki }) as const;
+    const verdict = () => ({ ok: true, publicKeySpki: identities.server.spki }) as const;
     return new Side(createClientEngine(options), { verdict });
   }
   const options = serverOptions({
@@ -301,9 +323,10 @@ function engineFor(role: Role, { retry, psk, mutual, client, server }: Scenario)
     requestClientCertificate: mutual ?? false,
     qkd: psk !== undefined,
     auth: psk === 'alone' ? 'psk' : 'certificate',
+    identity: identities.server,
     ...server,
   });
-  const verdict = () => ({ ok: true, publicKeySpki: clientIdentity.spki }) as const;
+  const verdict = () => ({ ok: true, publicKeySpki: identities.client.spki }) as const;
   return new Side(createServerEngine(options), { psk: decision, verdict });
 }
 

@@ -1,0 +1,449 @@
+/** Both ends of the key channel, with keys announced and streams open: a peer that says anything, and callers that act in between. */
+import { bytesEqual, type SecretBytes } from '../../../tls-ext/bytes/index.ts';
+import type { QkdKeyReference } from '../../../tls-ext/engine-types.ts';
+import {
+  type AnswererEvent,
+  type CheckValues,
+  type DrawerEvent,
+  deriveCheckValues,
+  encodeMessage,
+  type KeyChannelError,
+  KeyChannelErrorCode,
+  type KeyChannelMessage,
+  KeyChannelMisuseError,
+  MAX_KEYS_PER_BATCH,
+  MessageFramer,
+  referenceId,
+} from '../../../tls-ext/key-channel/index.ts';
+import { anyMessage } from '../../tls-ext/key-channel/any-message.ts';
+import {
+  bytesOf,
+  keyOf,
+  ksidOf,
+  newAnswerer,
+  newDrawer,
+  qos,
+  reference004,
+  reference014,
+} from '../../tls-ext/key-channel/fixtures.ts';
+import { spliceMended } from '../mutate.ts';
+import { decodeProgram, encodeProgram, mutateProgram, type Operation, operation } from '../program.ts';
+import type { Outcome, Target } from '../target.ts';
+import { samples } from './codec.ts';
+
+/** What the peer may say. The argument picks from small pools, so that what it names is often really there. */
+const Say = { hello: 0, state: 1, stream: 2, keys: 3, dropped: 4, close: 5, opened: 6, failed: 7, results: 8 } as const;
+const SAID = 9;
+/** What else may happen; most of it is the API of one end or the other. */
+const Do = {
+  raw: 9,
+  altered: 10,
+  any: 11,
+  tick: 12,
+  reconnect: 13,
+  secondConnection: 14,
+  setState: 15,
+  stream: 16,
+  streamFailed: 17,
+  key: 18,
+  wrongKey: 19,
+  pending: 20,
+  notFound: 21,
+  ended: 22,
+  dropped: 23,
+} as const;
+const KINDS = 24;
+
+const skip = (fill: number): QkdKeyReference => ({
+  api: 'skip',
+  drawer: 'siteA',
+  keyId: bytesOf(1 + (fill % 32), fill),
+});
+
+/** 16 references of each kind: two streams, 014, SKIP, and one of a stranger. */
+function referenceOf(code: number): QkdKeyReference {
+  const n = code & 15;
+  switch ((code >> 4) % 8) {
+    case 0:
+    case 1:
+      return reference004(ksidOf(1), n >> 1, n & 1);
+    case 2:
+      return reference004(ksidOf(2), n);
+    case 3:
+    case 4:
+      return reference014(n);
+    case 5:
+      return skip(n);
+    case 6:
+      return reference004(ksidOf(3), 0xffff_ffff - n, 0xffff);
+    default:
+      return { ...reference014(n), drawer: 'somebody' };
+  }
+}
+
+const right = 1;
+const wrong = 2;
+const checkValues = new Map<string, CheckValues>();
+
+function checksOf(reference: QkdKeyReference, fill: number): CheckValues {
+  const id = `${fill} ${referenceId(reference)}`;
+  const known = checkValues.get(id) ?? deriveCheckValues(reference, keyOf(fill));
+  checkValues.set(id, known);
+  return known;
+}
+
+const anyMessages = samples(anyMessage, 64);
+
+/** The message that an operation says; `batch` is the number that would be right for `keys`. */
+function messageOf({ kind, argument, payload }: Operation, batch: number): KeyChannelMessage {
+  const references = [...payload.subarray(0, MAX_KEYS_PER_BATCH)].map(referenceOf);
+  const ksid = ksidOf(1 + (argument % 3));
+  switch (kind % SAID) {
+    case Say.hello:
+      return { type: 'hello', instance: bytesOf(16, argument), quota: 1 + (payload[0] ?? 99), services: [] };
+    case Say.state:
+      return { type: 'state', kmeReachable: argument % 2 === 0, kmeName: 'k', poolKeys: payload.length, reasons: [] };
+    case Say.stream:
+      return { type: 'stream', ksid: ksidOf(1 + (argument % 12)), qos: { ...qos, ttlSeconds: payload[0] ?? 600 } };
+    case Say.keys: {
+      const check = (one: QkdKeyReference) => checksOf(one, argument % 8 === 7 ? wrong : right).drawer;
+      const named = references.length > 0 ? references : [referenceOf(argument)];
+      return {
+        type: 'keys',
+        batch: batch + (argument >> 6 === 3 ? 1 : 0),
+        ttlSeconds: 60 + argument,
+        keys: named.map((reference) => ({ reference, check: check(reference) })),
+      };
+    }
+    case Say.dropped:
+      return {
+        type: 'dropped',
+        reason: argument % 2 === 0 ? 'unused' : 'mismatch',
+        references: references.length > 0 ? references : [referenceOf(argument)],
+      };
+    case Say.close:
+      return { type: 'close_stream', ksid, reason: argument > 127 ? 'mismatch' : 'finished' };
+    case Say.opened:
+      return { type: 'opened', ksid, keyChunkSizeBytes: payload[0] ?? 32 };
+    case Say.failed:
+      return { type: 'failed', ksid, reason: 'lost', retrying: argument > 127 };
+    default: {
+      const statuses = ['acked', 'acked', 'pending', 'mismatch', 'unavailable', 'over_quota'] as const;
+      const results = [...payload.subarray(0, MAX_KEYS_PER_BATCH)].map((code, i) => {
+        const status = statuses[code % statuses.length] as (typeof statuses)[number];
+        const position = (i + (code >> 6)) % MAX_KEYS_PER_BATCH;
+        if (status !== 'acked') return { position, status } as const;
+        return {
+          position,
+          status,
+          check: checksOf(referenceOf(argument), code > 200 ? wrong : right).answerer,
+        } as const;
+      });
+      if (results.length === 0)
+        return { type: 'results', batch: argument % 4, results: [{ position: 0, status: 'pending' }] };
+      return { type: 'results', batch: argument % 4, results };
+    }
+  }
+}
+
+/** The bytes that an operation of the peer delivers, or `undefined` if it is not one. */
+function bytesSaid(one: Operation, batch: number): Uint8Array | undefined {
+  const { kind, argument, payload } = one;
+  if (kind < SAID) return encodeMessage(messageOf(one, batch));
+  if (kind === Do.raw) return payload;
+  if (kind === Do.any) return encodeMessage(anyMessages[argument % anyMessages.length] as KeyChannelMessage);
+  if (kind !== Do.altered) return undefined;
+  const whole = encodeMessage(messageOf({ ...one, kind: argument % SAID }, batch));
+  const at = (payload[0] ?? 0) % (whole.length + 1);
+  return spliceMended(whole, at, Math.min(payload[1] ?? 0, whole.length - at), payload.subarray(2));
+}
+
+type EndEvent = AnswererEvent | DrawerEvent;
+
+/** What must hold of every list of events: once used is used, and whoever is failed is told. */
+class Judge {
+  readonly #once = new Set<string>();
+  outcome: Outcome = 'quiet';
+
+  /** At most once for each reference, until the peer's process is another one. */
+  take(events: readonly EndEvent[]): void {
+    for (const [i, event] of events.entries()) {
+      if (event.type === 'key-offerable' || event.type === 'key-accepted') {
+        const id = referenceId(event.reference);
+        if (this.#once.has(id)) throw new Error(`${event.type} twice`);
+        this.#once.add(id);
+      }
+      if (event.type === 'failed') this.#expectAbort(events.slice(0, i), event.error);
+      if (event.type !== 'write') this.outcome = outcomeOf(event);
+    }
+  }
+
+  #expectAbort(before: readonly EndEvent[], error: KeyChannelError): void {
+    if (error.code === KeyChannelErrorCode.peerAbort) return;
+    const last = before.filter((event) => event.type === 'write').at(-1);
+    const [message] = last === undefined ? [] : [...new MessageFramer().push(last.bytes)];
+    if (message?.type !== 'abort') throw new Error(`no abort for: ${error.message}`);
+  }
+}
+
+function outcomeOf(event: EndEvent): string {
+  const reason = 'reason' in event ? ` ${event.reason}` : '';
+  return `${event.type}${reason}${event.type === 'failed' ? ` ${event.error.message}` : ''}`;
+}
+
+function guarded(run: () => void): void {
+  try {
+    run();
+  } catch (error) {
+    // The program, not the peer, did what a caller must not.
+    if (!(error instanceof KeyChannelMisuseError)) throw error;
+  }
+}
+
+function runAnswerer(operations: readonly Operation[]): Outcome {
+  const answerer = newAnswerer();
+  const judge = new Judge();
+  let connection = 1;
+  let batch = 0;
+  let nowMs = 0;
+  const accepted: { readonly reference: QkdKeyReference; readonly secret: SecretBytes }[] = [];
+  const take = (events: readonly AnswererEvent[]) => {
+    judge.take(events);
+    for (const event of events) if (event.type === 'key-accepted') accepted.push(event);
+  };
+  const provide = (reference: QkdKeyReference, fill: number) => {
+    const secret = keyOf(fill);
+    take(answerer.provideKey(reference, secret));
+    const passedOn = accepted.some((one) => one.secret === secret);
+    if (passedOn === isWiped(secret)) throw new Error(passedOn ? 'an accepted key was wiped' : 'a key was not wiped');
+    if (passedOn && fill === wrong && !wrongIsRight.has(referenceId(reference)))
+      throw new Error('another key was accepted');
+  };
+  // References whose announcement carried the check value of the other key.
+  const wrongIsRight = new Set<string>();
+  take(answerer.connected(connection, []));
+  for (const one of operations) {
+    const { kind, argument } = one;
+    const reference = referenceOf(argument);
+    const said = bytesSaid(one, batch);
+    guarded(() => {
+      if (said !== undefined) {
+        if (kind === Say.keys) batch++;
+        if (kind === Say.keys && argument % 8 === 7) {
+          const codes = one.payload.length > 0 ? [...one.payload] : [argument];
+          for (const code of codes) wrongIsRight.add(referenceId(referenceOf(code)));
+        }
+        take(answerer.receive(connection, said, nowMs));
+        return;
+      }
+      switch (kind) {
+        case Do.tick:
+          nowMs += 1 + argument * 1_000;
+          take(answerer.tick(nowMs));
+          return;
+        case Do.reconnect:
+          answerer.disconnected(connection, nowMs);
+          batch = 0;
+          take(answerer.connected(++connection, []));
+          return;
+        case Do.secondConnection:
+          batch = 0;
+          take(answerer.connected(++connection, []));
+          return;
+        case Do.setState:
+          take(answerer.setState({ kmeReachable: true, kmeName: 'n', poolKeys: argument, reasons: [] }));
+          return;
+        case Do.stream:
+          take(answerer.streamOpened(ksidOf(1 + (argument % 3)), 32));
+          return;
+        case Do.streamFailed:
+          take(answerer.streamFailed(ksidOf(1 + (argument % 3)), 'lost', argument > 127));
+          return;
+        case Do.key:
+          provide(reference, right);
+          return;
+        case Do.wrongKey:
+          provide(reference, wrong);
+          return;
+        case Do.pending:
+          take(answerer.reportPending(reference));
+          return;
+        case Do.notFound:
+          take(answerer.reportNotFound(reference));
+          return;
+        case Do.ended:
+          answerer.keyEnded(reference);
+          return;
+        default:
+      }
+    });
+  }
+  return judge.outcome;
+}
+
+function runDrawer(operations: readonly Operation[]): Outcome {
+  const drawer = newDrawer();
+  const judge = new Judge();
+  let nowMs = 0;
+  let connected = true;
+  const take = (events: readonly DrawerEvent[]) => {
+    judge.take(events);
+    if (events.some(({ type }) => type === 'failed')) connected = false;
+  };
+  take(drawer.connected());
+  for (const one of operations) {
+    const { kind, argument, payload } = one;
+    const said = bytesSaid(one, 0);
+    guarded(() => {
+      if (said !== undefined) {
+        take(drawer.receive(said, nowMs));
+        return;
+      }
+      const ksid = ksidOf(1 + (argument % 3));
+      switch (kind) {
+        case Do.tick:
+          nowMs += 1 + argument * 1_000;
+          take(drawer.tick(nowMs));
+          return;
+        case Do.reconnect:
+        case Do.secondConnection:
+          if (connected) drawer.disconnected();
+          connected = true;
+          take(drawer.connected());
+          return;
+        case Do.setState:
+          take(drawer.setState({ kmeReachable: true, kmeName: 'n', poolKeys: argument, reasons: [] }));
+          return;
+        case Do.stream:
+          take(drawer.openStream(ksid, qos));
+          return;
+        case Do.streamFailed:
+          take(argument > 127 ? drawer.endStream(ksid) : drawer.abandonStream(ksid));
+          return;
+        case Do.key: {
+          const codes = payload.length > 0 ? [...payload.subarray(0, drawer.announceRoom())] : [argument];
+          const keys = codes.map((code) => ({ reference: referenceOf(code), secret: keyOf(right) }));
+          take(drawer.announce(keys, 1_000 * (10 + argument), nowMs));
+          return;
+        }
+        case Do.ended:
+          take(drawer.keyUsed(referenceOf(argument)));
+          return;
+        case Do.dropped:
+          take(drawer.keyDropped(referenceOf(argument)));
+          return;
+        default:
+      }
+    });
+  }
+  return judge.outcome;
+}
+
+function isWiped(secret: SecretBytes): boolean {
+  try {
+    return bytesEqual(secret.expose(), new Uint8Array(secret.length));
+  } catch {
+    return true;
+  }
+}
+
+const hello = operation(Say.hello, 0xd1, 100);
+const all = (...codes: readonly number[]) => codes;
+
+const answererSeeds: readonly (readonly Operation[])[] = [
+  [
+    hello,
+    operation(Say.state, 0),
+    operation(Say.stream, 0),
+    operation(Do.stream, 0),
+    operation(Say.keys, 1, ...all(0, 1, 2, 3)),
+    ...all(0, 1, 2, 3).map((code) => operation(Do.key, code)),
+    operation(Say.dropped, 0, 0),
+    operation(Do.ended, 1),
+    operation(Do.reconnect, 0),
+    hello,
+    operation(Say.stream, 0),
+    operation(Say.keys, 1, ...all(2, 3, 4)),
+    operation(Do.tick, 255),
+    operation(Say.close, 0),
+  ],
+  [
+    hello,
+    operation(Say.keys, 1, ...all(0x30, 0x31, 0x51)),
+    operation(Do.pending, 0x30),
+    operation(Do.notFound, 0x31),
+    operation(Do.key, 0x30),
+    operation(Do.wrongKey, 0x51),
+    operation(Do.secondConnection, 0),
+    operation(Say.hello, 0xd2, 50),
+    operation(Say.keys, 1, ...all(0x30, 0x32)),
+    operation(Do.setState, 3),
+    operation(Say.dropped, 1, 0x32),
+  ],
+  [
+    hello,
+    operation(Say.stream, 1),
+    operation(Do.streamFailed, 129),
+    operation(Do.stream, 1),
+    operation(Say.keys, 7, 0x20),
+    operation(Do.key, 0x20),
+    operation(Say.close, 129),
+  ],
+  [operation(Say.keys, 0, 1)],
+  [hello, hello],
+  [hello, operation(Do.altered, 3, 9, 2, 0, 0), operation(Do.any, 5)],
+  [hello, operation(Do.raw, 0, 200, 0, 0, 0)],
+];
+
+const drawerSeeds: readonly (readonly Operation[])[] = [
+  [
+    operation(Say.hello, 0xa1, 100),
+    operation(Say.state, 0),
+    operation(Do.stream, 0),
+    operation(Say.opened, 0, 32),
+    operation(Do.key, 9, ...all(0, 1, 2)),
+    operation(Say.results, 0, 0),
+    operation(Say.results, 1, 1, 4),
+    operation(Do.ended, 0),
+    operation(Do.dropped, 2),
+    operation(Do.reconnect, 0),
+    operation(Say.hello, 0xa1, 100),
+    operation(Do.tick, 5),
+    operation(Do.streamFailed, 200),
+  ],
+  [
+    operation(Say.hello, 0xa1, 9),
+    operation(Do.key, 90, 0x30),
+    operation(Say.results, 0x30, 0),
+    operation(Do.key, 90, 0x31),
+    operation(Say.results, 0x31, 201),
+    operation(Do.tick, 9),
+    operation(Do.key, 90, 0x32),
+    operation(Say.results, 2, 3),
+    operation(Do.reconnect, 0),
+    operation(Say.hello, 0xa2, 9),
+    operation(Do.setState, 1),
+  ],
+  [operation(Say.hello, 0xa1, 9), operation(Do.stream, 1), operation(Say.failed, 129), operation(Say.failed, 1)],
+  [operation(Say.results, 0, 0)],
+  [operation(Say.hello, 0xa1, 9), operation(Do.any, 60)],
+];
+
+export const keyChannelTargets: readonly Target[] = [
+  {
+    name: 'key-channel-answerer',
+    covers: ['KeyChannelAnswerer'],
+    seeds: () => answererSeeds.map(encodeProgram),
+    mutate: mutateProgram({ kinds: KINDS, arguments: 256 }),
+    weight: 4,
+    run: (input) => runAnswerer(decodeProgram(input)),
+  },
+  {
+    name: 'key-channel-drawer',
+    covers: ['KeyChannelDrawer'],
+    seeds: () => drawerSeeds.map(encodeProgram),
+    mutate: mutateProgram({ kinds: KINDS, arguments: 256 }),
+    weight: 4,
+    run: (input) => runDrawer(decodeProgram(input)),
+  },
+];
