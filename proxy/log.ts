@@ -103,9 +103,7 @@ export type LogEvent =
       readonly event: 'kme';
       readonly kme: string;
       readonly sae: string;
-      /** Of several: `failed` once, with the state of its circuit; `chosen` to serve from now on. */
-      readonly state: 'reachable' | 'unreachable' | 'quarantined' | 'failed' | 'chosen';
-      readonly circuit?: 'closed' | 'open' | 'half-open';
+      readonly state: 'reachable' | 'unreachable' | 'quarantined';
       readonly code?: string;
       readonly error?: string;
     }

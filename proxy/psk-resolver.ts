@@ -4,15 +4,7 @@
  * what the words of one mean in the other. No handshake waits behind it for a
  * key manager.
  */
-import {
-  type Clock,
-  KdiErrorCode,
-  type KeySource,
-  type KmeTls,
-  type PskTls,
-  referenceText,
-  systemClock,
-} from '../kdi-client/index.ts';
+import { type Clock, KdiErrorCode, type KmeTls, referenceText, systemClock } from '../kdi-client/index.ts';
 import {
   KeyChannelAnswerer,
   KeyChannelDrawer,
@@ -26,15 +18,15 @@ import { AnswererKeys } from './key-service/answerer-keys.ts';
 import { AnswererLink } from './key-service/answerer-link.ts';
 import { DrawerKeys } from './key-service/drawer-keys.ts';
 import { DrawerLink } from './key-service/drawer-link.ts';
-import { createKmeClient, type KmeSettings, type KmesSettings } from './key-service/kme.ts';
+import { createKeySource, type KmeSettings } from './key-service/kme.ts';
 import type { EventLog } from './log.ts';
 
-export type { KmeSettings, KmesSettings, KmeTls, PskTls };
+export type { KmeSettings, KmeTls };
 
 /** What both sides need. */
 export interface KeyServiceSettings {
   readonly ownSae: string;
-  readonly kmes: KmesSettings;
+  readonly kme: KmeSettings;
   /** Names this process to its peers: 16 random bytes. */
   readonly instance: Uint8Array;
   readonly log: EventLog;
@@ -59,15 +51,15 @@ const QUOTA = 4_096;
 
 /** Keys for the client services of one channel. */
 export function createDrawerKeys(settings: DrawerSettings): DrawerKeys {
-  const { ownSae, instance, services, clock = systemClock, log } = settings;
+  const { ownSae, kme, instance, services, clock = systemClock, keyTtlMs, log } = settings;
   // An unusable URL is an error of the configuration: now, and not at the first connection.
-  let first: KeySource | undefined = kmeClient(settings);
+  let first: ReturnType<typeof createKeySource> | undefined = createKeySource(kme, ownSae);
   return new DrawerKeys({
     ...settings,
     clock,
     quota: QUOTA,
     createSource: () => {
-      const source = first ?? kmeClient(settings);
+      const source = first ?? createKeySource(kme, ownSae);
       first = undefined;
       return source;
     },
@@ -77,6 +69,7 @@ export function createDrawerKeys(settings: DrawerSettings): DrawerKeys {
         nowMs: () => clock.now(),
         referenceText,
         stateReason: (reason) => STATE_REASONS[reason],
+        keyTtlMs,
         onMismatch: (report) => logMismatch(settings, peerSae, report),
         onBug: (error) => logBug(settings, error),
         onQuarantine: (quarantined, ownKme) => {
@@ -90,8 +83,8 @@ export function createDrawerKeys(settings: DrawerSettings): DrawerKeys {
 
 /** Keys for the server services of one SAE. */
 export function createAnswererKeys(settings: KeyServiceSettings): AnswererKeys {
-  const { ownSae, instance, clock = systemClock } = settings;
-  const source = kmeClient(settings);
+  const { ownSae, kme, instance, clock = systemClock } = settings;
+  const source = createKeySource(kme, ownSae);
   return new AnswererKeys({
     ...settings,
     clock,
@@ -108,10 +101,6 @@ export function createAnswererKeys(settings: KeyServiceSettings): AnswererKeys {
         onKeys,
       }),
   });
-}
-
-function kmeClient({ kmes, ownSae, log, clock = systemClock }: KeyServiceSettings): KeySource {
-  return createKmeClient(kmes, { ownSae, clock, log });
 }
 
 /** Why the pool has no key, as the peer's operators are told. */

@@ -2,7 +2,6 @@
 import type { Argv, Options } from 'yargs';
 import { z } from 'zod';
 import { ConfigError, ConfigErrorCode, type ConfigProblem } from './config-error.ts';
-import { KME_SETTINGS, kmeOptionSchema } from './kme-schema.ts';
 import { resolveConfig } from './resolve.ts';
 import {
   fileSchema,
@@ -20,10 +19,18 @@ type OptionName = keyof typeof SERVICE_SETTINGS | keyof typeof PROCESS_SETTINGS 
 /** How `--help` groups the options. */
 const GROUPS: Readonly<Record<string, readonly OptionName[]>> = {
   'Required:': ['accept', 'connect', ...REQUIRED_SETTINGS],
-  'Keys:': ['require', 'remember', 'key-wait', 'keys-ahead', 'key-ttl'],
-  'Key manager:': [
-    ...(['kme', 'kme-choose', 'kme-fail-back'] as const),
-    ...(Object.keys(KME_SETTINGS) as (keyof typeof KME_SETTINGS)[]).filter((key) => key !== 'unsafe-plaintext-kme'),
+  'Keys:': [
+    'kme',
+    'kme-cert',
+    'kme-key',
+    'kme-ca',
+    'kme-server-name',
+    'require',
+    'key-wait',
+    'keys-ahead',
+    'key-ttl',
+    'ksid',
+    'open-as',
   ],
   'TLS:': ['auth', 'verify-host', 'groups', 'cipher-suites'],
   'Limits:': [
@@ -49,7 +56,6 @@ const SETTINGS: Readonly<Record<OptionName, z.ZodType>> = {
   accept,
   connect,
   ...SERVICE_SETTINGS,
-  kme: kmeOptionSchema,
   ...PROCESS_SETTINGS,
 };
 
@@ -76,8 +82,7 @@ function yargsOption(schema: z.ZodType): Options {
   if (schema instanceof z.ZodEnum) return { choices: schema.options, describe };
   if (schema instanceof z.ZodArray) {
     const choices = schema.element instanceof z.ZodEnum ? { choices: schema.element.options } : {};
-    const type = schema.element instanceof z.ZodNumber ? 'number' : 'string';
-    return { type, array: true, describe: `${describe}; repeatable`, ...choices };
+    return { type: 'string', array: true, describe: `${describe}; repeatable`, ...choices };
   }
   return { type: 'string', describe };
 }
@@ -115,7 +120,7 @@ export function configFromOptions(mode: 'client' | 'server', argv: Readonly<Reco
   const config = resolveConfig(parsed.data, {
     directory: process.cwd(),
     keyText: (key) => `--${key}`,
-    report: (_index, [key], code, message) => problems.push(problem(key, code, message)),
+    report: (_index, key, code, message) => problems.push(problem(key, code, message)),
   });
   if (problems.length > 0) throw new ConfigError(problems as [ConfigProblem, ...ConfigProblem[]]);
   return config;

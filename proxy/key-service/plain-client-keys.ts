@@ -17,7 +17,6 @@ import { errorText, ProxyErrorCode } from '../errors.ts';
 import { type EventLog, RepeatLimiter } from '../log.ts';
 import type { ClientKeys, KeyOffer } from '../tunnel/settings.ts';
 import { plainIdentityText } from './plain-identity.ts';
-import { randomFraction } from './random-fraction.ts';
 
 export interface PlainClientKeysOptions {
   readonly ownSae: string;
@@ -54,7 +53,7 @@ export class PlainClientKeys implements ClientKeys {
       source,
       peerSaeId: peerSae,
       clock,
-      random: randomFraction,
+      random: Math.random,
       highWatermark: keysAhead,
       maxOutstanding: quota,
       keyTtlMs,
@@ -80,9 +79,6 @@ export class PlainClientKeys implements ClientKeys {
   async takeWithin(timeoutMs: number, signal: AbortSignal): Promise<KeyOffer> {
     return this.#offer(await this.#pool.takeWithin(timeoutMs, { signal }));
   }
-
-  /** Stock peers know no rekeying. */
-  takeForRekey(): undefined {}
 
   /** Wipes every key and ends what is under way at the key manager. */
   async close(): Promise<void> {

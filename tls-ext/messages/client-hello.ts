@@ -1,5 +1,4 @@
 import { type ByteWriter, decodeWhole, encode } from '../bytes/index.ts';
-import type { TicketRequest } from '../engine-types.ts';
 import {
   decodeCodePoints,
   decodeExtensionList,
@@ -32,7 +31,6 @@ import {
   statusRequest,
   supportedGroups,
   supportedVersions,
-  ticketRequest,
 } from './negotiation-extensions.ts';
 import { bindersLengthBytes, type OfferedPsks, offeredPsks } from './pre-shared-key.ts';
 import { type QkdPskClientHello, qkdPskClientHello } from './qkd-psk.ts';
@@ -55,7 +53,6 @@ export interface ClientHelloFields {
   readonly keyShare?: readonly KeyShareEntry[];
   readonly earlyData?: true;
   readonly certWithExternPsk?: true;
-  readonly ticketRequest?: TicketRequest;
   readonly qkdPsk?: QkdPskClientHello;
   readonly preSharedKey?: OfferedPsks;
 }
@@ -92,7 +89,6 @@ const codecs: ExtensionCodecs<ClientHelloFields> = {
   keyShare: clientShares,
   earlyData: flag(ExtensionType.earlyData),
   certWithExternPsk: flag(ExtensionType.certWithExternPsk),
-  ticketRequest,
   qkdPsk: qkdPskClientHello,
   preSharedKey: offeredPsks,
 };

@@ -26,5 +26,4 @@ export {
   type QkdPskClientHello,
   type QkdPskEncryptedExtensions,
 } from './qkd-psk.ts';
-export * from './rekey.ts';
 export * from './server-hello.ts';

@@ -2,7 +2,6 @@ export { createBufferPool, defaultBufferPool } from './buffer-pool.ts';
 export {
   BULK_BUFFER_BYTES,
   ContentType,
-  expectTls,
   LEGACY_CLIENT_HELLO_VERSION,
   LEGACY_RECORD_VERSION,
   MAX_CIPHERTEXT_BYTES,
@@ -13,8 +12,7 @@ export {
   RECORD_HEADER_BYTES,
 } from './record-format.ts';
 export {
-  CONTENT_BYTES_PER_EMPTY_RECORD,
-  MAX_EMPTY_RECORDS,
+  MAX_EMPTY_RECORDS_IN_A_ROW,
   type OpenedRecord,
   RecordReader,
   type RecordReaderOptions,

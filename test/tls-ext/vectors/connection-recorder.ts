@@ -121,6 +121,8 @@ export interface Scenario {
 /** Runs a scenario and makes its vector. */
 export function recordConnection(scenario: Scenario): Vector {
   const recorder = new ConnectionRecorder(scenario.name);
+  recorder.input('drawer', utf8(DRAWER));
+  recorder.input('answerer', utf8(ANSWERER));
   let cookieKey: Uint8Array | undefined;
   const { result: pair, hmacs } = traceHmacs(() => {
     const options = scenario.options(recorder);
@@ -153,14 +155,7 @@ export function recordConnection(scenario: Scenario): Vector {
     recorder.input('client_certificate_key', clientIdentity.privateKey);
     recorder.input('server_certificate_key', serverIdentity.privateKey);
   }
-  // In a resumption nobody is named.
-  const isNamed = scenario.certificates === 'used' || recorder.inputs.some(({ name }) => name.endsWith('qkd_key'));
-  const saes: VectorValue[] = [
-    { kind: 'input', name: 'drawer', bytes: utf8(DRAWER) },
-    { kind: 'input', name: 'answerer', bytes: utf8(ANSWERER) },
-  ];
-  const inputs = isNamed ? [...saes, ...recorder.inputs] : recorder.inputs;
-  const secrets = nameSecrets(hmacs, inputs, cookieKey);
+  const secrets = nameSecrets(hmacs, recorder.inputs, cookieKey);
   const suite = cipherSuiteInfo(scenario.cipherSuite);
   if (suite === undefined) throw new Error('unknown suite');
   const cipher = suite.aead.nodeName as Parameters<typeof wireValues>[2];
@@ -169,6 +164,6 @@ export function recordConnection(scenario: Scenario): Vector {
   return {
     name: scenario.name,
     description: scenario.description,
-    values: [...inputs, ...(isChannel ? withChannelMessages(sent) : sent), ...secrets],
+    values: [...recorder.inputs, ...(isChannel ? withChannelMessages(sent) : sent), ...secrets],
   };
 }

@@ -1,0 +1,12 @@
+/** Mutants that no test can or need kill, each with its reason. An entry that matches nothing is an error: it has outlived its line. */
+
+export interface Explained {
+  readonly file: string;
+  /** The mutated line as it stands in the source, without its indentation. */
+  readonly line: string;
+  /** What the mutator made of it; absent: whatever it made of this line. */
+  readonly replacement?: string;
+  readonly why: string;
+}
+
+export const explained: readonly Explained[] = [];

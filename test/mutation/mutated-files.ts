@@ -1,0 +1,57 @@
+/** Which files are mutated, and the tests that are meant to hold each in place: quick ones first, since one that fails is enough. */
+
+export interface MutatedFile {
+  readonly file: string;
+  /** Test files, or folders of them. */
+  readonly tests: readonly string[];
+}
+
+const record = ['test/tls-ext/record'];
+const keySchedule = ['test/tls-ext/key-schedule'];
+const keyChannel = ['test/tls-ext/key-channel'];
+const handshake = [
+  'test/tls-ext/handshake',
+  'test/tls-ext/engine',
+  'test/tls-ext/misbehaving/misbehaving.test.ts',
+  'test/tls-ext/misbehaving/attacks.test.ts',
+];
+
+const inFolder = (folder: string, tests: readonly string[], ...names: readonly string[]): MutatedFile[] =>
+  names.map((name) => ({ file: `${folder}/${name}.ts`, tests }));
+
+export const mutatedFiles: readonly MutatedFile[] = [
+  ...inFolder('tls-ext/key-schedule', keySchedule, 'key-schedule', 'importer', 'finished', 'exporter', 'traffic-keys'),
+  ...inFolder('tls-ext/record', record, 'half-connection', 'record-reader', 'record-writer', 'record-bytes'),
+  ...inFolder(
+    'tls-ext/key-channel',
+    keyChannel,
+    'answerer',
+    'answerer-intake',
+    'answerer-records',
+    'channel-connection',
+    'check-value',
+    'drawer',
+    'drawer-health',
+    'drawer-outbox',
+    'drawer-records',
+    'framing',
+    'message-codec',
+  ),
+  ...inFolder(
+    'tls-ext/handshake',
+    handshake,
+    'server-psk',
+    'server-handshake',
+    'server-retry',
+    'server-negotiation',
+    'client-handshake',
+    'client-offer',
+    'authentication',
+    'finished',
+    'key-changes',
+    'post-handshake',
+    'reassembler',
+    'steps',
+  ),
+  { file: 'tls-ext/tls-endpoint.ts', tests: handshake },
+];

@@ -1,0 +1,108 @@
+/** `npm run mutate [-- --file PART_OF_PATH] [--json FILE] [--list]`: mutates file by file, and judges what survived. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { Stryker } from '@stryker-mutator/core';
+import { explained } from './explained.ts';
+import { SPEC_VARIABLE } from './mocha-runner.ts';
+import { type MutatedFile, mutatedFiles } from './mutated-files.ts';
+
+type Mutant = Awaited<ReturnType<Stryker['runMutationTest']>>[number];
+
+const { values } = parseArgs({
+  options: {
+    file: { type: 'string', default: '' },
+    json: { type: 'string' },
+    list: { type: 'boolean', default: false },
+  },
+});
+const chosen = mutatedFiles.filter(({ file }) => file.includes(values.file));
+if (chosen.length === 0) {
+  console.error('usage: npm run mutate [-- --file PART_OF_PATH] [--json FILE] [--list]');
+  process.exit(2);
+}
+if (values.list) {
+  for (const { file } of chosen) console.log(file);
+  process.exit(0);
+}
+
+process.chdir(fileURLToPath(new URL('../..', import.meta.url)));
+// Stryker's helper processes load our plugins, which are TypeScript, and so do those of the tests.
+process.env['NODE_OPTIONS'] = '--import=tsx';
+
+let unexplained = 0;
+const results: object[] = [];
+for (const mutated of chosen) {
+  const mutants = await mutate(mutated);
+  const tested = mutants.filter(({ status }) => status !== 'Ignored' && status !== 'CompileError');
+  const alive = tested.filter(({ status }) => status === 'Survived' || status === 'NoCoverage');
+  const broken = tested.filter(({ status }) => status === 'RuntimeError');
+  const source = readFileSync(mutated.file, 'utf8').split('\n');
+  const reasons = explained.filter(({ file }) => file === mutated.file);
+  const open = alive.filter((mutant) => !reasons.some((reason) => explains(reason, mutant, source)));
+  const stale = reasons.filter((reason) => !alive.some((mutant) => explains(reason, mutant, source)));
+  const counts = {
+    file: mutated.file,
+    mutants: tested.length,
+    killed: tested.length - alive.length - broken.length,
+    explained: alive.length - open.length,
+    unexplained: open.length,
+  };
+  results.push(counts);
+  unexplained += open.length + stale.length + broken.length;
+  console.log(`${mutated.file}: ${counts.mutants} mutants, ${counts.killed} killed, ${counts.explained} explained`);
+  for (const mutant of open) console.log(`  ${mutant.status}: ${describe(mutant, source)}`);
+  for (const mutant of broken) console.log(`  could not run: ${describe(mutant, source)}`);
+  for (const { line } of stale) console.log(`  explained, but killed or gone: ${line}`);
+}
+if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(results, undefined, 2)}\n`);
+console.log(`${chosen.length} files, ${unexplained} mutants without an explanation`);
+process.exitCode = unexplained > 0 ? 1 : 0;
+
+async function mutate({ file, tests }: MutatedFile): Promise<Mutant[]> {
+  process.env[SPEC_VARIABLE] = (await Promise.all(tests.map(testFiles))).flat().join(',');
+  const temporary = await mkdtemp(join(tmpdir(), 'qstunnel-mutate-'));
+  try {
+    return await new Stryker({
+      mutate: [file],
+      testRunner: 'mocha',
+      plugins: ['./test/mutation/mocha-runner.ts', './test/mutation/error-texts.ts'],
+      ignorers: ['error-texts'],
+      coverageAnalysis: 'perTest',
+      concurrency: 1,
+      // None: types are erased before the tests run, and a mutant that would not compile is a mutant all the same.
+      tsconfigFile: 'none.json',
+      ignorePatterns: ['dist', 'coverage'],
+      tempDirName: temporary,
+      reporters: [],
+      logLevel: 'error' as never,
+      allowEmpty: false,
+    }).runMutationTest();
+  } finally {
+    await rm(temporary, { recursive: true, force: true });
+  }
+}
+
+async function testFiles(path: string): Promise<string[]> {
+  if (path.endsWith('.test.ts')) return [path];
+  const names = await readdir(path);
+  return names.filter((name) => name.endsWith('.test.ts')).map((name) => `${path}/${name}`);
+}
+
+function explains(reason: (typeof explained)[number], mutant: Mutant, source: readonly string[]): boolean {
+  if (lineOf(mutant, source) !== reason.line) return false;
+  return reason.replacement === undefined || reason.replacement === mutant.replacement;
+}
+
+function lineOf({ location }: Mutant, source: readonly string[]): string {
+  return (source[location.start.line - 1] ?? '').trim();
+}
+
+function describe(mutant: Mutant, source: readonly string[]): string {
+  const { line, column } = mutant.location.start;
+  const replacement = (mutant.replacement ?? '').replace(/\s+/g, ' ').slice(0, 200);
+  return `${line}:${column} ${mutant.mutatorName}: ${lineOf(mutant, source)} → ${replacement}`;
+}
