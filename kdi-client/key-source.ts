@@ -88,6 +88,8 @@ export interface DrawStream {
 
 /** The answerer's end. */
 export interface LookupStream {
+  /** 004 only: what our KME granted. */
+  readonly announcement?: StreamAnnouncement;
   /** The key of a reference that the peer announced. Rejects with a `KdiError`. */
   lookup(reference: QkdKeyReference, options?: CallOptions): Promise<DeliveredKey>;
   close(): Promise<void>;

@@ -103,7 +103,9 @@ export type LogEvent =
       readonly event: 'kme';
       readonly kme: string;
       readonly sae: string;
-      readonly state: 'reachable' | 'unreachable' | 'quarantined';
+      /** Of several: `failed` once, with the state of its circuit; `chosen` to serve from now on. */
+      readonly state: 'reachable' | 'unreachable' | 'quarantined' | 'failed' | 'chosen';
+      readonly circuit?: 'closed' | 'open' | 'half-open';
       readonly code?: string;
       readonly error?: string;
     }

@@ -4,7 +4,15 @@
  * what the words of one mean in the other. No handshake waits behind it for a
  * key manager.
  */
-import { type Clock, KdiErrorCode, type KmeTls, referenceText, systemClock } from '../kdi-client/index.ts';
+import {
+  type Clock,
+  KdiErrorCode,
+  type KeySource,
+  type KmeTls,
+  type PskTls,
+  referenceText,
+  systemClock,
+} from '../kdi-client/index.ts';
 import {
   KeyChannelAnswerer,
   KeyChannelDrawer,
@@ -18,15 +26,15 @@ import { AnswererKeys } from './key-service/answerer-keys.ts';
 import { AnswererLink } from './key-service/answerer-link.ts';
 import { DrawerKeys } from './key-service/drawer-keys.ts';
 import { DrawerLink } from './key-service/drawer-link.ts';
-import { createKeySource, type KmeSettings } from './key-service/kme.ts';
+import { createKmeClient, type KmeSettings, type KmesSettings } from './key-service/kme.ts';
 import type { EventLog } from './log.ts';
 
-export type { KmeSettings, KmeTls };
+export type { KmeSettings, KmesSettings, KmeTls, PskTls };
 
 /** What both sides need. */
 export interface KeyServiceSettings {
   readonly ownSae: string;
-  readonly kme: KmeSettings;
+  readonly kmes: KmesSettings;
   /** Names this process to its peers: 16 random bytes. */
   readonly instance: Uint8Array;
   readonly log: EventLog;
@@ -51,15 +59,15 @@ const QUOTA = 4_096;
 
 /** Keys for the client services of one channel. */
 export function createDrawerKeys(settings: DrawerSettings): DrawerKeys {
-  const { ownSae, kme, instance, services, clock = systemClock, keyTtlMs, log } = settings;
+  const { ownSae, instance, services, clock = systemClock, log } = settings;
   // An unusable URL is an error of the configuration: now, and not at the first connection.
-  let first: ReturnType<typeof createKeySource> | undefined = createKeySource(kme, ownSae);
+  let first: KeySource | undefined = kmeClient(settings);
   return new DrawerKeys({
     ...settings,
     clock,
     quota: QUOTA,
     createSource: () => {
-      const source = first ?? createKeySource(kme, ownSae);
+      const source = first ?? kmeClient(settings);
       first = undefined;
       return source;
     },
@@ -69,7 +77,6 @@ export function createDrawerKeys(settings: DrawerSettings): DrawerKeys {
         nowMs: () => clock.now(),
         referenceText,
         stateReason: (reason) => STATE_REASONS[reason],
-        keyTtlMs,
         onMismatch: (report) => logMismatch(settings, peerSae, report),
         onBug: (error) => logBug(settings, error),
         onQuarantine: (quarantined, ownKme) => {
@@ -83,8 +90,8 @@ export function createDrawerKeys(settings: DrawerSettings): DrawerKeys {
 
 /** Keys for the server services of one SAE. */
 export function createAnswererKeys(settings: KeyServiceSettings): AnswererKeys {
-  const { ownSae, kme, instance, clock = systemClock } = settings;
-  const source = createKeySource(kme, ownSae);
+  const { ownSae, instance, clock = systemClock } = settings;
+  const source = kmeClient(settings);
   return new AnswererKeys({
     ...settings,
     clock,
@@ -101,6 +108,10 @@ export function createAnswererKeys(settings: KeyServiceSettings): AnswererKeys {
         onKeys,
       }),
   });
+}
+
+function kmeClient({ kmes, ownSae, log, clock = systemClock }: KeyServiceSettings): KeySource {
+  return createKmeClient(kmes, { ownSae, clock, log });
 }
 
 /** Why the pool has no key, as the peer's operators are told. */

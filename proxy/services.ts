@@ -15,15 +15,17 @@ import {
   signatureSchemes,
   signingKeyOf,
 } from '../tls-ext/index.ts';
-import { isLocalAddress, type ServiceConfig } from './config/index.ts';
+import { isLocalAddress, MAX_PEER_SAES, MAX_SERVICES, type ServiceConfig } from './config/index.ts';
 import { addressText, BulkBufferPool } from './data-path/index.ts';
+import { downgradeMemory } from './downgrade-memory.ts';
 import { ProxyError, ProxyErrorCode } from './errors.ts';
 import { type AnswererKeys, lookUpWithoutKme } from './key-service/answerer-keys.ts';
 import { ChannelDialler } from './key-service/channel-dialler.ts';
 import { type DrawerKeys, noClientKeys } from './key-service/drawer-keys.ts';
 import { PlainKeyService } from './key-service/plain-key-service.ts';
 import type { EventLog } from './log.ts';
-import { createAnswererKeys, createDrawerKeys, type KmeSettings, type KmeTls } from './psk-resolver.ts';
+import { createAnswererKeys, createDrawerKeys, type KmeSettings, type KmesSettings } from './psk-resolver.ts';
+import { InProcessStore } from './state-store.ts';
 import { startClientTunnel } from './tunnel/client-tunnel.ts';
 import { startServerTunnel } from './tunnel/server-tunnel.ts';
 import type { ClientKeys, Tunnel, TunnelPorts, TunnelSettings } from './tunnel/settings.ts';
@@ -34,8 +36,8 @@ export interface LoadedService {
   /** Absent with `auth: psk`. */
   readonly identity?: Identity;
   readonly trust?: TrustAnchors;
-  /** Towards the key manager; absent where the configuration has no credentials for it. */
-  readonly kmeTls?: KmeTls;
+  /** The key managers of `config.kmes`. */
+  readonly kmes: readonly KmeSettings[];
 }
 
 export interface RunningProxy {
@@ -77,6 +79,7 @@ class ServiceSet implements RunningProxy {
   readonly #drawers = new Map<string, { readonly keys: DrawerKeys; readonly dialler: ChannelDialler }>();
   readonly #answerers = new Map<string, AnswererKeys>();
   readonly #plainKeys: PlainKeyService;
+  readonly #seenWithQkd = new InProcessStore<true>({ maxEntries: MAX_SERVICES * MAX_PEER_SAES });
 
   constructor(log: EventLog) {
     this.#log = log;
@@ -86,7 +89,13 @@ class ServiceSet implements RunningProxy {
   async start(service: LoadedService, all: readonly LoadedService[]): Promise<void> {
     const { mode, auth } = service.config;
     const settings = tunnelSettings(service);
-    const ports: TunnelPorts = { log: this.#log, bufferPool: this.#bufferPool, random: randomBytes };
+    const { name, rememberMs } = service.config;
+    const ports: TunnelPorts = {
+      log: this.#log,
+      bufferPool: this.#bufferPool,
+      random: randomBytes,
+      ...(rememberMs === undefined ? {} : { memory: downgradeMemory(this.#seenWithQkd, name, rememberMs) }),
+    };
     if (auth === 'psk') {
       this.tunnels.push(await this.#startPlain(service, { ...ports, settings }));
       return;
@@ -123,14 +132,16 @@ class ServiceSet implements RunningProxy {
     );
     await Promise.all([...this.#answerers.values()].map((answerer) => answerer.close()));
     await this.#plainKeys.close();
+    this.#seenWithQkd.close();
   }
 
   /** `auth: psk`: keys are drawn or looked up for each connection, and there is no key channel. */
-  #startPlain({ config, kmeTls }: LoadedService, options: TunnelPorts & { settings: TunnelSettings }): Promise<Tunnel> {
+  #startPlain(loaded: LoadedService, options: TunnelPorts & { settings: TunnelSettings }): Promise<Tunnel> {
+    const { config } = loaded;
     const { mode, name, sae, peerSae, connect, keysAhead, keyTtlMs, policy, unsafeAllowSimulated } = config;
-    const kme = kmeSettings(config, kmeTls);
-    if (kme === undefined) throw new ProxyError(ProxyErrorCode.internal, 'auth: psk without a key manager');
-    const service = { service: name, ownSae: sae, peerSae: peerSae[0] as string, kme, keyTtlMs };
+    const kmes = kmesOf(loaded);
+    if (kmes === undefined) throw new ProxyError(ProxyErrorCode.internal, 'auth: psk without a key manager');
+    const service = { service: name, ownSae: sae, peerSae: peerSae[0] as string, kmes, keyTtlMs };
     if (mode === 'client') {
       const simulatedAllowed = unsafeAllowSimulated || isLocalAddress(connect);
       const address = addressText(connect);
@@ -147,14 +158,15 @@ class ServiceSet implements RunningProxy {
 
   /** Services with the same SAEs, address and key manager share one channel and its keys. */
   #clientKeys(
-    { config, kmeTls }: LoadedService,
+    service: LoadedService,
     settings: TunnelSettings,
     ports: IdentifiedPorts,
     all: readonly LoadedService[],
   ): ClientKeys {
+    const { config } = service;
     const { sae, connect } = config;
-    const kme = kmeSettings(config, kmeTls);
-    if (kme === undefined) return noClientKeys;
+    const kmes = kmesOf(service);
+    if (kmes === undefined) return noClientKeys;
     const channel = channelOf(config);
     const running = this.#drawers.get(channel);
     if (running !== undefined) return running.keys;
@@ -162,7 +174,7 @@ class ServiceSet implements RunningProxy {
     const sharing = all.filter((one) => one.config.mode === 'client' && channelOf(one.config) === channel);
     const keys = createDrawerKeys({
       ownSae: sae,
-      kme,
+      kmes,
       instance: this.#instance,
       address: addressText(connect),
       services: sharing.map(requirementOf),
@@ -200,21 +212,24 @@ class ServiceSet implements RunningProxy {
       keys: {
         lookUp: (event, remoteAddress) =>
           answerer === undefined ? lookUpWithoutKme(event) : answerer.lookUp(event, rules, remoteAddress),
+        lookUpForRekey: (reference, peer, remoteAddress) =>
+          answerer?.lookUpForRekey(reference, peer, rules, remoteAddress),
       },
       ...(answerer === undefined ? {} : { keyChannel: answerer }),
     });
   }
 
-  #answerer({ config, kmeTls }: LoadedService): AnswererKeys | undefined {
+  #answerer(service: LoadedService): AnswererKeys | undefined {
+    const { config } = service;
     const { sae } = config;
-    const kme = kmeSettings(config, kmeTls);
-    if (kme === undefined) return undefined;
-    const id = JSON.stringify([sae, kme.url]);
+    const kmes = kmesOf(service);
+    if (kmes === undefined) return undefined;
+    const id = JSON.stringify([sae, config.kmes]);
     let answerer = this.#answerers.get(id);
     if (answerer === undefined) {
       answerer = createAnswererKeys({
         ownSae: sae,
-        kme,
+        kmes,
         instance: this.#instance,
         log: this.#log,
         keyTtlMs: config.keyTtlMs,
@@ -260,13 +275,10 @@ function codePoints(known: readonly { name: string; codePoint: number }[], names
   });
 }
 
-function kmeSettings({ kme }: ServiceConfig, tls: KmeTls | undefined): KmeSettings | undefined {
-  if (kme === undefined) return undefined;
-  const { url, ksid, openAs, credentials } = kme;
-  if (credentials !== undefined && tls === undefined) {
-    throw new ProxyError(ProxyErrorCode.internal, 'the credentials for the key manager were not loaded');
-  }
-  return { url, ksid, openAs, tls: tls ?? 'unsafe-plaintext' };
+/** `undefined`: the service has no key manager. */
+function kmesOf({ config, kmes }: LoadedService): KmesSettings | undefined {
+  if (kmes.length === 0) return undefined;
+  return { kmes, choose: config.kmeChoose, failBackAfterMs: config.kmeFailBackMs };
 }
 
 function engineIdentity(identity: Identity): EngineIdentity {
@@ -277,8 +289,8 @@ function requirementOf({ config }: LoadedService): ServiceRequirement {
   return { service: config.name, require: config.policy.require };
 }
 
-function channelOf({ sae, peerSae, connect, kme }: ServiceConfig): string {
-  return JSON.stringify([sae, [...peerSae].sort(), addressText(connect), kme?.url]);
+function channelOf({ sae, peerSae, connect, kmes }: ServiceConfig): string {
+  return JSON.stringify([sae, [...peerSae].sort(), addressText(connect), kmes]);
 }
 
 function isLoopbackText(remoteAddress: string): boolean {

@@ -218,6 +218,8 @@ export interface HandshakeSummary {
   readonly helloRetryRequest: boolean;
   /** Both ends set the feature bit: `rekey` and `wantRekey` work. */
   readonly rekey: boolean;
+  /** The client listed `psk_dhe_ke`, so it has a use for tickets (RFC 8446, 4.2.9). */
+  readonly tickets: boolean;
   /** What the client asked for (RFC 9149). */
   readonly ticketRequest?: TicketRequest;
 }
@@ -284,6 +286,14 @@ export type EngineEvent =
       readonly qkdResult?: QkdResult;
     };
 
+/** A ticket to be issued. */
+export interface TicketHandle {
+  /** 16 to 255 random bytes. */
+  readonly handle: Uint8Array;
+  /** 1 … 604,800 (RFC 8446, 4.6.1). */
+  readonly lifetimeSeconds: number;
+}
+
 /** What `issueTicket` did: events to send, and the PSK to keep, of the epoch given. */
 export interface IssuedTicket {
   readonly events: EngineEvent[];
@@ -317,10 +327,10 @@ export interface TlsEngine {
   /** RFC 9846 exporter (RFC 8446, 7.5). After `handshake-complete`. */
   exportKeyingMaterial(label: string, context: Uint8Array, lengthBytes: number): Uint8Array;
   /**
-   * Server, after `handshake-complete`: sends NewSessionTicket. `handle`: ≥ 16 random bytes; lifetime ≤ 604,800 s.
-   * The caller keeps the PSK under the handle, and takes it away with the first use.
+   * Server, after a handshake whose summary says `tickets`: sends NewSessionTicket. The caller keeps the PSK under
+   * the handle, and takes it away with the first use. `undefined`: nothing can be sent any more.
    */
-  issueTicket(ticket: { readonly handle: Uint8Array; readonly lifetimeSeconds: number }): IssuedTicket;
+  issueTicket(ticket: TicketHandle): IssuedTicket | undefined;
   /**
    * Client: starts a rekey, with a key (whose context has purpose `rekey`) or without. Takes ownership of the key.
    * Only while `rekeyPossible`; ends in `rekeyed` or `rekey-refused`.

@@ -5,6 +5,7 @@
  */
 export { Alert, alertName } from './alert.ts';
 export { fromHex, hexOf, SecretBytes } from './bytes/index.ts';
+export { tlsExporterChannelBinding } from './channel-binding.ts';
 export {
   CipherSuite,
   type CipherSuiteInfo,

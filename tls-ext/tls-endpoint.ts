@@ -8,32 +8,25 @@
  * in one call is on its way before the caller can ask for more.
  */
 import { Alert, alertName } from './alert.ts';
-import { concatBytes } from './bytes/index.ts';
 import type {
   EngineEvent,
   EngineOptions,
   IssuedTicket,
   PeerVerdict,
   PskDecision,
+  QkdPsk,
   QkdResult,
+  TicketHandle,
   TlsEngine,
 } from './engine-types.ts';
 import { limitExceeded, toTlsError, unexpectedMessage } from './handshake/faults.ts';
-import { PostHandshake } from './handshake/post-handshake.ts';
+import { PostHandshake, type PostHandshakeWire } from './handshake/post-handshake.ts';
 import { HandshakeReassembler } from './handshake/reassembler.ts';
-import { type Session, wipeSession } from './handshake/session.ts';
+import type { Session } from './handshake/session.ts';
 import type { Answer, HandshakeMessage, HandshakeWire, Pause, Steps } from './handshake/steps.ts';
 import { exportKeyingMaterial, type TrafficKeys } from './key-schedule/index.ts';
-import { KeyUpdateRequest } from './messages/index.ts';
-import {
-  ContentType,
-  LEGACY_CLIENT_HELLO_VERSION,
-  LEGACY_RECORD_VERSION,
-  type OpenedRecord,
-  RecordReader,
-  RecordWriter,
-  type WriteChunk,
-} from './record/index.ts';
+import { Outgoing } from './outgoing.ts';
+import { ContentType, expectTls, type OpenedRecord, RecordReader } from './record/index.ts';
 import { TlsError, TlsErrorCode, TlsMisuseError } from './tls-error.ts';
 
 /** Bytes that may arrive while a PSK is being chosen: the client has nothing to say then but early data. */
@@ -44,19 +37,13 @@ export const MAX_PAUSED_BYTES = 1_048_576;
 export const MAX_CHANGE_CIPHER_SPECS = 4;
 /** Early data of a client that believes we accept it. */
 export const MAX_SKIPPED_EARLY_DATA_BYTES = 65_536;
-/** AlertLevel: what TLS 1.3 says of it is to ignore it (RFC 8446, 6). */
-const ALERT_LEVEL_WARNING = 1;
-const ALERT_LEVEL_FATAL = 2;
-
 type State = 'new' | 'handshaking' | 'open' | 'ended' | 'destroyed';
-
-const changeCipherSpec = Uint8Array.of(1);
 
 export class TlsEndpoint implements TlsEngine {
   readonly #role: 'client' | 'server';
   readonly #steps: Steps<Session>;
   readonly #reader: RecordReader;
-  readonly #writer: RecordWriter;
+  readonly #outgoing: Outgoing;
   readonly #reassembler = new HandshakeReassembler();
   #state: State = 'new';
   /** What the handshake waits for. */
@@ -64,27 +51,18 @@ export class TlsEndpoint implements TlsEngine {
   #session: Session | undefined;
   #postHandshake: PostHandshake | undefined;
   #qkdResult: QkdResult | undefined;
-  /** Handshake messages that share a record with those to come. */
-  #flight: Uint8Array[] = [];
-  #writes: WriteChunk[] = [];
   #events: EngineEvent[] = [];
-  #changeCipherSpec: 'not-sent' | 'before-next-record' | 'sent' = 'not-sent';
   #changeCipherSpecsReceived = 0;
-  #firstFlightSent = false;
   #receivedAny = false;
   #pausedBytes = 0;
   #readClosed = false;
-  #writeClosed = false;
+  /** closeWrite() was called, but close_notify waits for the rekey under way. */
+  #closeDeferred = false;
 
   constructor(role: 'client' | 'server', options: EngineOptions, handshake: (wire: HandshakeWire) => Steps<Session>) {
-    const pool = options.bufferPool === undefined ? {} : { pool: options.bufferPool };
-    const { paddingMultipleBytes } = options;
     this.#role = role;
-    this.#reader = new RecordReader(pool);
-    this.#writer = new RecordWriter({
-      ...pool,
-      ...(paddingMultipleBytes === undefined ? {} : { paddingMultipleBytes }),
-    });
+    this.#reader = new RecordReader(options.bufferPool === undefined ? {} : { pool: options.bufferPool });
+    this.#outgoing = new Outgoing(role, options);
     this.#steps = handshake(this.#wire());
   }
 
@@ -120,11 +98,11 @@ export class TlsEndpoint implements TlsEngine {
   }
 
   send(plaintext: Uint8Array): EngineEvent[] {
-    return this.#sendApplicationData(() => this.#writer.writeApplicationData(plaintext));
+    return this.#sendApplicationData(plaintext.length, () => this.#outgoing.applicationData(plaintext));
   }
 
   sendInPlace(buffer: Uint8Array, start: number, end: number): EngineEvent[] {
-    return this.#sendApplicationData(() => this.#writer.sealInPlace(buffer, start, end));
+    return this.#sendApplicationData(end - start, () => this.#outgoing.applicationDataInPlace(buffer, start, end));
   }
 
   providePsk(decision: PskDecision): EngineEvent[] {
@@ -138,10 +116,10 @@ export class TlsEndpoint implements TlsEngine {
   closeWrite(): EngineEvent[] {
     this.#expectStarted();
     if (this.#state === 'handshaking') return this.abort(Alert.userCanceled);
-    if (this.#state === 'ended' || this.#writeClosed) return [];
+    if (this.#state === 'ended' || this.#closing) return [];
     return this.#call(() => {
-      this.#sendAlert(Alert.closeNotify);
-      this.#writeClosed = true;
+      if (this.#postHandshake?.rekeying.close()) this.#closeDeferred = true;
+      else this.#sendCloseNotify();
     });
   }
 
@@ -149,45 +127,48 @@ export class TlsEndpoint implements TlsEngine {
     this.#expectStarted();
     if (this.#state === 'ended') return [];
     return this.#call(() => {
-      this.#sendAlert(alert);
-      this.#writeClosed = true;
+      this.#outgoing.alert(alert);
+      this.#outgoing.close();
       this.#wipe('ended');
     });
   }
 
   exportKeyingMaterial(label: string, context: Uint8Array, lengthBytes: number): Uint8Array {
-    if (this.#session === undefined || this.#state === 'destroyed' || this.#state === 'ended') {
-      throw new TlsMisuseError('exporters work from handshake-complete to the end');
-    }
-    return exportKeyingMaterial(this.#session.suite.hash, this.#session.exporterSecret, label, context, lengthBytes);
-  }
-
-  issueTicket(): IssuedTicket {
-    throw new TlsMisuseError('tickets were not negotiated');
-  }
-
-  rekey(): EngineEvent[] {
-    throw new TlsMisuseError('rekeying was not negotiated');
-  }
-
-  wantRekey(): EngineEvent[] {
-    throw new TlsMisuseError('rekeying was not negotiated');
-  }
-
-  provideRekeyKey(): EngineEvent[] {
-    throw new TlsMisuseError('rekeying was not negotiated');
-  }
-
-  get rekeyPossible(): boolean {
-    return false;
-  }
-
-  get epoch(): number {
-    return 0;
+    const { suite, exporterSecret } = this.#expectSession();
+    return exportKeyingMaterial(suite.hash, exporterSecret, label, context, lengthBytes);
   }
 
   exportEpochKeyingMaterial(label: string, context: Uint8Array, lengthBytes: number): Uint8Array {
-    return this.exportKeyingMaterial(label, context, lengthBytes);
+    this.#expectSession();
+    return this.#expectPostHandshake().exportEpochKeyingMaterial(label, context, lengthBytes);
+  }
+
+  issueTicket(ticket: TicketHandle): IssuedTicket | undefined {
+    if (this.#role === 'client') throw new TlsMisuseError('only a server issues tickets');
+    const postHandshake = this.#expectPostHandshake();
+    if (this.#state === 'ended' || this.#closing) return undefined;
+    const issued = postHandshake.issueTicket(ticket);
+    return { ...issued, events: this.#takeEvents() };
+  }
+
+  rekey(key?: QkdPsk): EngineEvent[] {
+    return this.#afterHandshake(key, ({ rekeying }) => rekeying.start(key));
+  }
+
+  wantRekey(): EngineEvent[] {
+    return this.#afterHandshake(undefined, ({ rekeying }) => rekeying.want());
+  }
+
+  provideRekeyKey(key: QkdPsk | undefined): EngineEvent[] {
+    return this.#afterHandshake(key, ({ rekeying }) => rekeying.provideKey(key));
+  }
+
+  get rekeyPossible(): boolean {
+    return this.#state === 'open' && (this.#postHandshake?.rekeying.possible ?? false);
+  }
+
+  get epoch(): number {
+    return this.#postHandshake?.epoch ?? 0;
   }
 
   destroy(): void {
@@ -206,10 +187,8 @@ export class TlsEndpoint implements TlsEngine {
   }
 
   #takeEvents(): EngineEvent[] {
-    this.#flush();
-    const events: EngineEvent[] = inOneWrite(this.#writes).map((chunk) => ({ type: 'write', ...chunk }));
+    const events: EngineEvent[] = this.#outgoing.takeWrites().map((chunk) => ({ type: 'write', ...chunk }));
     events.push(...this.#events);
-    this.#writes = [];
     this.#events = [];
     return events;
   }
@@ -262,8 +241,8 @@ export class TlsEndpoint implements TlsEngine {
 
   #receiveApplicationData({ bytes, release }: OpenedRecord): void {
     if (this.#postHandshake === undefined) throw unexpectedMessage('application data before Finished');
-    this.#postHandshake.applicationDataReceived();
     this.#events.push({ type: 'plaintext', bytes, ...(release === undefined ? {} : { release }) });
+    this.#postHandshake.applicationData(bytes.length);
   }
 
   #receiveAlert(content: Uint8Array): void {
@@ -277,6 +256,7 @@ export class TlsEndpoint implements TlsEngine {
     }
     if (alert === Alert.closeNotify && this.#state === 'open') {
       this.#readClosed = true;
+      this.#postHandshake?.rekeying.peerClosed();
       this.#events.push({ type: 'closed' });
       return;
     }
@@ -337,13 +317,13 @@ export class TlsEndpoint implements TlsEngine {
 
   #wire(): HandshakeWire {
     return {
-      send: (message) => this.#flight.push(message),
-      sendChangeCipherSpec: () => this.#scheduleChangeCipherSpec(),
-      protectSending: (keys) => this.#protectSending(keys),
+      send: (message) => this.#outgoing.message(message),
+      sendChangeCipherSpec: () => this.#outgoing.changeCipherSpec(),
+      protectSending: (keys) => this.#outgoing.protect(keys),
       protectReceiving: (keys) => this.#protectReceiving(keys),
       skipEarlyData: () => this.#reader.skipEarlyData(MAX_SKIPPED_EARLY_DATA_BYTES),
       limitRecords: (direction, limitBytes) => {
-        if (direction === 'sending') this.#writer.setRecordSizeLimit(limitBytes);
+        if (direction === 'sending') this.#outgoing.limitRecords(limitBytes);
         else this.#reader.setRecordSizeLimit(limitBytes);
       },
       qkdResult: (result) => {
@@ -353,86 +333,82 @@ export class TlsEndpoint implements TlsEngine {
     };
   }
 
-  #postHandshakeWire() {
+  #postHandshakeWire(): PostHandshakeWire {
     const endpoint = this;
     return {
-      get writable() {
-        return !endpoint.#writeClosed;
+      get closing() {
+        return endpoint.#closing;
       },
-      send: (message: Uint8Array) => this.#flight.push(message),
-      protectSending: (keys: TrafficKeys) => this.#protectSending(keys),
-      protectReceiving: (keys: TrafficKeys) => this.#protectReceiving(keys),
+      get writeClosed() {
+        return endpoint.#outgoing.closed;
+      },
+      get readClosed() {
+        return endpoint.#readClosed;
+      },
+      get sendingLimitShare() {
+        return endpoint.#outgoing.limitShare;
+      },
+      get receivingLimitShare() {
+        return endpoint.#reader.limitShare;
+      },
+      send: (message) => this.#outgoing.message(message),
+      sendAtRecordEnd: (message) => this.#outgoing.lastMessage(message),
+      expectRecordBoundary: () => this.#expectRecordBoundary(),
+      protectSending: (keys) => this.#outgoing.protect(keys),
+      protectReceiving: (keys) => this.#protectReceiving(keys),
+      emit: (event) => this.#events.push(event),
+      rekeyEnded: () => {
+        if (this.#closeDeferred) this.#sendCloseNotify();
+      },
     };
   }
 
-  #protectSending(keys: TrafficKeys): void {
-    this.#flush();
-    this.#writer.setKeys(keys);
-  }
-
   #protectReceiving(keys: TrafficKeys): void {
-    if (this.#reassembler.pendingBytes > 0) throw unexpectedMessage('a handshake message across a change of keys');
+    this.#expectRecordBoundary();
     this.#reader.setKeys(keys);
   }
 
-  // Sending.
+  #expectRecordBoundary(): void {
+    if (this.#reassembler.pendingBytes > 0) throw unexpectedMessage('a handshake message across a change of keys');
+  }
 
-  #sendApplicationData(seal: () => WriteChunk[]): EngineEvent[] {
+  // After the handshake.
+
+  /** A method that may come too late: the connection may have ended while its caller made up its mind. */
+  #afterHandshake(key: QkdPsk | undefined, run: (postHandshake: PostHandshake) => void): EngineEvent[] {
+    const postHandshake = this.#expectPostHandshake();
+    if (this.#state !== 'ended') return this.#call(() => run(postHandshake));
+    key?.secret.wipe();
+    return [];
+  }
+
+  #sendApplicationData(lengthBytes: number, seal: () => void): EngineEvent[] {
     this.#expectStarted();
     if (this.#state === 'ended') return [];
     if (this.#state !== 'open') throw new TlsMisuseError('application data before handshake-complete');
-    if (this.#writeClosed) throw new TlsMisuseError('application data after closeWrite()');
+    if (this.#closing) throw new TlsMisuseError('application data after closeWrite()');
     return this.#call(() => {
-      this.#writes.push(...seal());
-      // RFC 8446, 5.5: no key outlives the limit of its AEAD. Where rekeying was negotiated, that takes its place.
-      if (this.#writer.keyUpdateDue && !this.#session?.rekeyNegotiated) {
-        this.#postHandshake?.updateSendingKeys(KeyUpdateRequest.updateNotRequested);
-      }
+      seal();
+      this.#postHandshake?.applicationData(lengthBytes);
     });
-  }
-
-  /** The server's goes out at once; a client's waits for its next flight, of which it is the first record. */
-  #scheduleChangeCipherSpec(): void {
-    if (this.#changeCipherSpec !== 'not-sent') return;
-    this.#flush();
-    this.#changeCipherSpec = 'before-next-record';
-    if (this.#role === 'server') this.#sendScheduledChangeCipherSpec();
-  }
-
-  #sendScheduledChangeCipherSpec(): void {
-    if (this.#changeCipherSpec !== 'before-next-record') return;
-    this.#changeCipherSpec = 'sent';
-    this.#writes.push({ bytes: this.#writer.write(ContentType.changeCipherSpec, changeCipherSpec) });
-  }
-
-  /** Lays the messages of a flight into as few records as they fit in. */
-  #flush(): void {
-    if (this.#flight.length === 0) return;
-    const flight = this.#flight.length === 1 ? (this.#flight[0] as Uint8Array) : concatBytes(...this.#flight);
-    this.#flight = [];
-    const initial = this.#role === 'client' && !this.#firstFlightSent;
-    this.#firstFlightSent = true;
-    this.#writeRecord(ContentType.handshake, flight, initial ? LEGACY_CLIENT_HELLO_VERSION : LEGACY_RECORD_VERSION);
-  }
-
-  #writeRecord(type: ContentType, content: Uint8Array, legacyVersion: number = LEGACY_RECORD_VERSION): void {
-    this.#sendScheduledChangeCipherSpec();
-    this.#writes.push({ bytes: this.#writer.write(type, content, legacyVersion) });
-  }
-
-  #sendAlert(alert: Alert): void {
-    if (this.#writeClosed) return;
-    this.#flush();
-    const level = alert === Alert.closeNotify || alert === Alert.userCanceled ? ALERT_LEVEL_WARNING : ALERT_LEVEL_FATAL;
-    this.#writeRecord(ContentType.alert, Uint8Array.of(level, alert));
   }
 
   // The end.
 
+  get #closing(): boolean {
+    return this.#closeDeferred || this.#outgoing.closed;
+  }
+
+  #sendCloseNotify(): void {
+    this.#closeDeferred = false;
+    this.#outgoing.alert(Alert.closeNotify);
+    this.#outgoing.close();
+  }
+
   /** Fails for good: with an alert of ours, or without one because the peer is gone. */
   #end(error: TlsError, alert: Alert | undefined): void {
-    if (alert !== undefined) this.#sendAlert(alert);
-    this.#writeClosed = true;
+    if (alert !== undefined) this.#outgoing.alert(alert);
+    this.#outgoing.close();
     this.#events.push({
       type: 'failed',
       error,
@@ -442,32 +418,30 @@ export class TlsEndpoint implements TlsEngine {
   }
 
   #wipe(state: 'ended' | 'destroyed'): void {
-    this.#flush();
     this.#state = state;
     this.#pause = undefined;
     // Runs the handshake's `finally`, which wipes what it holds.
     this.#steps.return(undefined as never);
     this.#postHandshake?.wipe();
-    if (this.#session !== undefined) wipeSession(this.#session);
     this.#reader.wipe();
-    this.#writer.wipe();
+    this.#outgoing.wipe();
+  }
+
+  #expectSession(): Session {
+    if (this.#session === undefined || this.#state === 'destroyed' || this.#state === 'ended') {
+      throw new TlsMisuseError('exporters work from handshake-complete to the end');
+    }
+    return this.#session;
+  }
+
+  #expectPostHandshake(): PostHandshake {
+    this.#expectStarted();
+    if (this.#postHandshake === undefined) throw new TlsMisuseError('the handshake is not complete');
+    return this.#postHandshake;
   }
 
   #expectStarted(): void {
     if (this.#state === 'new') throw new TlsMisuseError('the engine has not been started');
     if (this.#state === 'destroyed') throw new TlsMisuseError('the engine has been destroyed');
   }
-}
-
-/** A peer that speaks plaintext HTTP or another protocol altogether is told apart by its first byte. */
-function expectTls([contentType]: Uint8Array): void {
-  if (!Object.values(ContentType).some((type) => type === contentType)) {
-    throw new TlsError(TlsErrorCode.protocolVersion, Alert.protocolVersion, 'the peer does not speak TLS');
-  }
-}
-
-/** Records of a handshake in one write; pooled buffers are large enough by themselves. */
-function inOneWrite(chunks: readonly WriteChunk[]): readonly WriteChunk[] {
-  if (chunks.length < 2 || chunks.some(({ release }) => release !== undefined)) return chunks;
-  return [{ bytes: concatBytes(...chunks.map(({ bytes }) => bytes)) }];
 }

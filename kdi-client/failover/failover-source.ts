@@ -126,6 +126,7 @@ export class FailoverSource implements KeySource {
       const [member, stream] = await this.#first((source) => source.openLookup(drawerSaeId, options));
       this.#choose(member);
       return {
+        ...(stream.announcement === undefined ? {} : { announcement: stream.announcement }),
         lookup: (reference, callOptions) => this.#through(member, () => stream.lookup(reference, callOptions)),
         close: () => stream.close(),
       };

@@ -19,8 +19,8 @@ import { Backoff } from './backoff.ts';
 
 /** What the answerer tells the key channel. Called synchronously; must not throw. */
 export interface AnswererHooks {
-  /** Our KME has opened it: say `opened`. */
-  streamOpened(ksid: Uint8Array): void;
+  /** Our KME has opened it, with chunks of this size: say `opened`. */
+  streamOpened(ksid: Uint8Array, keyChunkSizeBytes: number): void;
   /** Not yet: say `failed`. Tried again with back-off; each further failure isn't reported. */
   streamFailed(ksid: Uint8Array, error: KdiError): void;
   /**
@@ -48,7 +48,7 @@ export interface AnswererOptions {
 }
 
 interface Stream {
-  readonly announcement: StreamAnnouncement | undefined;
+  readonly announcement: StreamAnnouncement;
   lookup: LookupStream | undefined;
   cancelRetry: (() => void) | undefined;
   closed: boolean;
@@ -64,14 +64,13 @@ interface Fetch {
   reportedPending: boolean;
 }
 
-/** Stands for the one pseudo-stream of KMEs that have none. */
-const NO_KSID = '';
-
 export class Answerer {
   readonly #options: AnswererOptions;
   readonly #streams = new Map<string, Stream>();
   readonly #fetches = new Map<string, Fetch>();
   readonly #abort = new AbortController();
+  /** Of KMEs without streams. */
+  #lookup: Promise<LookupStream> | undefined;
   #closed = false;
 
   constructor(options: AnswererOptions) {
@@ -94,7 +93,7 @@ export class Answerer {
     const id = hexOf(announcement.ksid);
     const known = this.#streams.get(id);
     if (known !== undefined) {
-      if (known.lookup !== undefined) this.#options.hooks.streamOpened(announcement.ksid);
+      if (known.lookup !== undefined) this.#sayOpened(known);
       return;
     }
     const { maxStreams = 4 } = this.#options;
@@ -140,7 +139,8 @@ export class Answerer {
       stream.closed = true;
       stream.cancelRetry?.();
     }
-    await Promise.all(streams.map((stream) => stream.lookup?.close()));
+    const lookup = await this.#lookup?.catch(() => undefined);
+    await Promise.all([lookup?.close(), ...streams.map((stream) => stream.lookup?.close())]);
   }
 
   #announceKey(reference: QkdKeyReference): void {
@@ -244,18 +244,19 @@ export class Answerer {
         throw new KdiError(KdiErrorCode.stream, 'the stream is not open here yet', { retryable: true });
       return lookup;
     }
-    let stream = this.#streams.get(NO_KSID);
-    if (stream?.lookup === undefined) {
-      stream = { announcement: undefined, lookup: undefined, cancelRetry: undefined, closed: false };
-      stream.lookup = await source.openLookup(drawerSaeId, { signal: this.#abort.signal });
-      this.#streams.set(NO_KSID, stream);
+    // One for all keys, also for those that are announced while it is being opened: they are asked for together.
+    this.#lookup ??= source.openLookup(drawerSaeId, { signal: this.#abort.signal });
+    try {
+      return await this.#lookup;
+    } catch (error) {
+      this.#lookup = undefined;
+      throw error;
     }
-    return stream.lookup as LookupStream;
   }
 
   async #open(stream: Stream, backoff: Backoff): Promise<void> {
     const { source, drawerSaeId, hooks, clock } = this.#options;
-    const announcement = stream.announcement as StreamAnnouncement;
+    const { announcement } = stream;
     try {
       const lookup = await source.openLookup(drawerSaeId, { announcement, signal: this.#abort.signal });
       if (stream.closed) {
@@ -272,7 +273,12 @@ export class Answerer {
       }, backoff.next());
       return;
     }
-    hooks.streamOpened(announcement.ksid);
+    this.#sayOpened(stream);
+  }
+
+  #sayOpened({ announcement, lookup }: Stream): void {
+    const { keyChunkSizeBytes } = (lookup?.announcement ?? announcement).qos;
+    this.#options.hooks.streamOpened(announcement.ksid, keyChunkSizeBytes);
   }
 
   #closeStream(id: string, stream: Stream): void {

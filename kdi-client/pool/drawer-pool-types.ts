@@ -37,6 +37,8 @@ export type DropReason =
 export interface KeyToAnnounce {
   readonly reference: QkdKeyReference;
   readonly secret: SecretBytes;
+  /** On the pool's clock. */
+  readonly expiresAtMs: number;
 }
 
 /** What the pool asks of the key channel. Called synchronously; must not throw. */

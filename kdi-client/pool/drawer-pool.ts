@@ -44,6 +44,8 @@ export class DrawerPool {
   #channelUp = false;
   #peerKmeReachable = true;
   #filling = false;
+  /** After a draw that failed: some KMEs give all that is asked for or nothing, so the next asks for one. */
+  #askForOne = false;
   #cancelRetry: (() => void) | undefined;
   #closed = false;
 
@@ -67,6 +69,15 @@ export class DrawerPool {
       channelUp: () => this.#channelUp,
       emit: (event) => this.#emit(event),
       onChange: () => this.#fill(),
+      onUnequalChunks: (ownBytes, peerBytes) => {
+        this.#streams.retire();
+        this.#failed(
+          new KdiError(
+            KdiErrorCode.qosNotMet,
+            `our KME makes chunks of ${ownBytes} bytes of the stream, the peer's of ${peerBytes}; configure a size that both take`,
+          ),
+        );
+      },
     });
     this.#keys = new DrawerKeys({
       clock,
@@ -116,9 +127,9 @@ export class DrawerPool {
     this.#channelUp = false;
   }
 
-  /** The peer opened the stream at its KME. */
-  streamOpened(ksid: Uint8Array): void {
-    if (this.#streams.peerOpened(ksid)) this.#peerKmeReachable = true;
+  /** The peer opened the stream at its KME, which cuts it into chunks of `chunkBytes`. */
+  streamOpened(ksid: Uint8Array, chunkBytes?: number): void {
+    if (this.#streams.peerOpened(ksid, chunkBytes)) this.#peerKmeReachable = true;
   }
 
   /** The peer can't open it yet; it goes on trying and says `streamOpened` later. */
@@ -281,7 +292,10 @@ export class DrawerPool {
     // After a mismatch one probe at a time, whose answer is awaited; and some KMEs forget a batch over the next one.
     const oneByOne = this.#health.mismatchesInARow > 0 || this.#options.source.oneBatchAtATime === true;
     if (oneByOne && this.#keys.count('drawn') + this.#keys.count('announced') > 0) return false;
-    return this.#watermarks.wantsMore(this.#ahead()) && this.#keys.size < this.#quota;
+    return (
+      this.#watermarks.wantsMore(this.#ahead()) &&
+      this.#keys.size <= this.#quota - Math.min(this.#streams.keysPerChunk, this.#quota)
+    );
   }
 
   /** Starts whatever is missing: a stream, a draw. Called after every change; does nothing while a pause runs. */
@@ -308,9 +322,11 @@ export class DrawerPool {
 
   async #drawFrom(stream: PoolStream, signal: AbortSignal): Promise<void> {
     const draw = stream.draw as DrawStream;
-    const missing = this.#health.mismatchesInARow > 0 ? 1 : this.#watermarks.high - this.#ahead();
+    const missing = this.#askForOne || this.#health.mismatchesInARow > 0 ? 1 : this.#watermarks.high - this.#ahead();
     const wanted = Math.max(1, Math.min(missing, this.#quota - this.#keys.size));
+    this.#askForOne = true;
     const delivered = await draw.draw(wanted, { signal });
+    this.#askForOne = false;
     if (delivered.length === 0)
       throw new KdiError(KdiErrorCode.insufficientKey, `KME ${stream.origin.kme} gave no key`);
     this.#health.drew();
@@ -355,7 +371,7 @@ export class DrawerPool {
   #announce(keys: readonly DrawerKey[]): void {
     if (keys.length === 0) return;
     for (const key of keys) this.#keys.markAnnounced(key);
-    this.#options.hooks.announceKeys(keys.map(({ delivered }) => delivered));
+    this.#options.hooks.announceKeys(keys.map(({ delivered, expiresAtMs }) => ({ ...delivered, expiresAtMs })));
   }
 
   // Failing.

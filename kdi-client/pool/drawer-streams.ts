@@ -5,7 +5,7 @@
  */
 import { hexOf } from '../../tls-ext/bytes/index.ts';
 import type { Clock } from '../clock.ts';
-import type { DrawStream, KeySource } from '../key-source.ts';
+import { type DrawStream, KEY_BYTES, type KeySource } from '../key-source.ts';
 import type { KeyOrigin } from './drawer-keys.ts';
 import type { DrawerPoolEvent, DrawerPoolHooks } from './drawer-pool-types.ts';
 
@@ -17,6 +17,8 @@ export interface PoolStream {
   ksid: Uint8Array | undefined;
   /** Whether the peer has opened it too. */
   peerOpened: boolean;
+  /** Bytes of a chunk, as the peer's KME said; known once it has opened. */
+  peerChunkBytes: number | undefined;
 }
 
 export interface DrawerStreamsOptions {
@@ -29,6 +31,8 @@ export interface DrawerStreamsOptions {
   readonly emit: (event: DrawerPoolEvent) => void;
   /** Keys can be drawn now, or a fresh stream has to be opened. */
   readonly onChange: () => void;
+  /** The two KMEs would cut the current stream into different keys. */
+  readonly onUnequalChunks: (ownBytes: number, peerBytes: number) => void;
 }
 
 export class DrawerStreams {
@@ -51,6 +55,12 @@ export class DrawerStreams {
     return stream?.draw !== undefined && stream.peerOpened && !stream.draw.ended;
   }
 
+  /** Keys that a draw brings at least: a chunk is only drawn where there is room for the whole of it. */
+  get keysPerChunk(): number {
+    const chunkBytes = this.#current?.draw?.announcement?.qos.keyChunkSizeBytes ?? KEY_BYTES;
+    return Math.max(1, Math.floor(chunkBytes / KEY_BYTES));
+  }
+
   /** The current stream, if that is its KSID. */
   find(ksid: Uint8Array): PoolStream | undefined {
     const stream = this.#current;
@@ -61,7 +71,13 @@ export class DrawerStreams {
   async open(signal: AbortSignal): Promise<void> {
     const { source, peerSaeId, hooks, channelUp } = this.#options;
     const origin: KeyOrigin = { kme: source.kme, held: 0, withdrawn: false, peerKnows: true };
-    const stream: PoolStream = { origin, draw: undefined, ksid: undefined, peerOpened: !source.needsStream };
+    const stream: PoolStream = {
+      origin,
+      draw: undefined,
+      ksid: undefined,
+      peerOpened: !source.needsStream,
+      peerChunkBytes: undefined,
+    };
     this.#current = stream;
     try {
       stream.draw = await source.openDraw(peerSaeId, {
@@ -89,10 +105,11 @@ export class DrawerStreams {
   }
 
   /** The peer has opened it. False if it isn't the current one, or was opened before. */
-  peerOpened(ksid: Uint8Array): boolean {
+  peerOpened(ksid: Uint8Array, chunkBytes: number | undefined): boolean {
     const stream = this.find(ksid);
     if (stream === undefined || stream.peerOpened) return false;
     stream.peerOpened = true;
+    stream.peerChunkBytes = chunkBytes;
     this.#checkUsable(stream);
     return true;
   }
@@ -152,6 +169,12 @@ export class DrawerStreams {
   #checkUsable(stream: PoolStream): void {
     if (stream.draw === undefined || !stream.peerOpened) return;
     this.#stopWaiting();
+    const ownChunkBytes = stream.draw.announcement?.qos.keyChunkSizeBytes;
+    const { peerChunkBytes } = stream;
+    if (ownChunkBytes !== undefined && peerChunkBytes !== undefined && ownChunkBytes !== peerChunkBytes) {
+      this.#options.onUnequalChunks(ownChunkBytes, peerChunkBytes);
+      return;
+    }
     this.#options.emit({ type: 'stream-opened', kme: stream.origin.kme, ...ksidOf(stream) });
     this.#options.onChange();
   }

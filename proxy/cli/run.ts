@@ -1,7 +1,14 @@
 /** Runs services until a signal ends them: what `server`, `client` and `--config` have in common. */
-import type { KmeTls } from '../../kdi-client/index.ts';
-import { checkOwnSae, loadCredentials, type ProxyConfig, type ServiceConfig } from '../config/index.ts';
+import {
+  checkOwnSae,
+  type KmeAccess,
+  loadCredentials,
+  loadPsk,
+  type ProxyConfig,
+  type ServiceConfig,
+} from '../config/index.ts';
 import { createLog, type EventLog } from '../log.ts';
+import type { KmeSettings } from '../psk-resolver.ts';
 import { type LoadedService, type RunningProxy, startServices } from '../services.ts';
 
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
@@ -26,8 +33,11 @@ export async function runServices(config: ProxyConfig): Promise<void> {
 
 async function loadService(config: ServiceConfig, log: EventLog): Promise<LoadedService> {
   const own = await loadOwn(config, log);
-  const kmeTls = await loadKmeTls(config, log);
-  return { config, ...own, ...(kmeTls === undefined ? {} : { kmeTls }) };
+  const kmes: KmeSettings[] = [];
+  for (const { url, access, weight, settings } of config.kmes) {
+    kmes.push({ url, weight, ...settings, tls: await loadKmeTls(access, config.name, log) });
+  }
+  return { config, ...own, kmes };
 }
 
 async function loadOwn({ credentials, sae, name }: ServiceConfig, log: EventLog) {
@@ -38,12 +48,22 @@ async function loadOwn({ credentials, sae, name }: ServiceConfig, log: EventLog)
   return { identity, trust };
 }
 
-async function loadKmeTls({ kme, name }: ServiceConfig, log: EventLog): Promise<KmeTls | undefined> {
-  if (kme?.credentials === undefined) return undefined;
-  const { certPem, keyPem, caPem, warnings } = await loadCredentials(kme.credentials);
-  for (const message of warnings) log.warn({ event: 'warning', service: name, message });
-  const { serverName } = kme;
-  return { cert: certPem, key: keyPem, ca: caPem, ...(serverName === undefined ? {} : { serverName }) };
+async function loadKmeTls(access: KmeAccess, service: string, log: EventLog): Promise<KmeSettings['tls']> {
+  switch (access.by) {
+    case 'unsafe-plaintext':
+      return 'unsafe-plaintext';
+    case 'psk': {
+      const { identity, key, warnings } = await loadPsk(access.pskFile);
+      for (const message of warnings) log.warn({ event: 'warning', service, message });
+      return { psk: { identity, key } };
+    }
+    case 'certificate': {
+      const { by: _, credentials, ...expected } = access;
+      const { certPem, keyPem, caPem, warnings } = await loadCredentials(credentials);
+      for (const message of warnings) log.warn({ event: 'warning', service, message });
+      return { cert: certPem, key: keyPem, ca: caPem, ...expected };
+    }
+  }
 }
 
 function drainOnSignal(proxy: RunningProxy, drainTimeoutMs: number, log: EventLog): Promise<void> {

@@ -2,6 +2,7 @@
 import type { Argv, Options } from 'yargs';
 import { z } from 'zod';
 import { ConfigError, ConfigErrorCode, type ConfigProblem } from './config-error.ts';
+import { KME_SETTINGS, kmeOptionSchema } from './kme-schema.ts';
 import { resolveConfig } from './resolve.ts';
 import {
   fileSchema,
@@ -19,18 +20,10 @@ type OptionName = keyof typeof SERVICE_SETTINGS | keyof typeof PROCESS_SETTINGS 
 /** How `--help` groups the options. */
 const GROUPS: Readonly<Record<string, readonly OptionName[]>> = {
   'Required:': ['accept', 'connect', ...REQUIRED_SETTINGS],
-  'Keys:': [
-    'kme',
-    'kme-cert',
-    'kme-key',
-    'kme-ca',
-    'kme-server-name',
-    'require',
-    'key-wait',
-    'keys-ahead',
-    'key-ttl',
-    'ksid',
-    'open-as',
+  'Keys:': ['require', 'remember', 'key-wait', 'keys-ahead', 'key-ttl'],
+  'Key manager:': [
+    ...(['kme', 'kme-choose', 'kme-fail-back'] as const),
+    ...(Object.keys(KME_SETTINGS) as (keyof typeof KME_SETTINGS)[]).filter((key) => key !== 'unsafe-plaintext-kme'),
   ],
   'TLS:': ['auth', 'verify-host', 'groups', 'cipher-suites'],
   'Limits:': [
@@ -56,6 +49,7 @@ const SETTINGS: Readonly<Record<OptionName, z.ZodType>> = {
   accept,
   connect,
   ...SERVICE_SETTINGS,
+  kme: kmeOptionSchema,
   ...PROCESS_SETTINGS,
 };
 
@@ -82,7 +76,8 @@ function yargsOption(schema: z.ZodType): Options {
   if (schema instanceof z.ZodEnum) return { choices: schema.options, describe };
   if (schema instanceof z.ZodArray) {
     const choices = schema.element instanceof z.ZodEnum ? { choices: schema.element.options } : {};
-    return { type: 'string', array: true, describe: `${describe}; repeatable`, ...choices };
+    const type = schema.element instanceof z.ZodNumber ? 'number' : 'string';
+    return { type, array: true, describe: `${describe}; repeatable`, ...choices };
   }
   return { type: 'string', describe };
 }
@@ -120,7 +115,7 @@ export function configFromOptions(mode: 'client' | 'server', argv: Readonly<Reco
   const config = resolveConfig(parsed.data, {
     directory: process.cwd(),
     keyText: (key) => `--${key}`,
-    report: (_index, key, code, message) => problems.push(problem(key, code, message)),
+    report: (_index, [key], code, message) => problems.push(problem(key, code, message)),
   });
   if (problems.length > 0) throw new ConfigError(problems as [ConfigProblem, ...ConfigProblem[]]);
   return config;

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type Document, isMap, isNode, isScalar, LineCounter, parseDocument } from 'yaml';
 import { ConfigError, ConfigErrorCode, type ConfigPosition, type ConfigProblem } from './config-error.ts';
+import { kmeElementSchema } from './kme-schema.ts';
 import { resolveConfig } from './resolve.ts';
 import { defaultsSchema, fileSchema, serviceSchema } from './schema.ts';
 import { schemaProblems } from './schema-problems.ts';
@@ -71,8 +72,8 @@ export function parseConfig(text: string, file: string): ProxyConfig {
     directory: dirname(file),
     keyText: (key) => key,
     report: (index, key, code, message) => {
-      const own: Path = index === undefined ? [key] : ['services', index, key];
-      const inDefaults: Path = ['defaults', key];
+      const own: Path = index === undefined ? key : ['services', index, ...key];
+      const inDefaults: Path = ['defaults', ...key];
       const path = document.hasIn(own) || !document.hasIn(inDefaults) ? own : inDefaults;
       const hint = code === ConfigErrorCode.missingKey ? '; write it here or under defaults' : '';
       const problem = { code, key: keyText(path), message: message + hint, ...withPosition(where(path, 'value')) };
@@ -98,6 +99,7 @@ function toPlainData(document: Document, file: string): unknown {
 
 function knownKeys(path: Path): readonly string[] {
   if (path.length === 0) return Object.keys(fileSchema.shape);
+  if (path.includes('kme')) return Object.keys(kmeElementSchema.shape);
   return Object.keys(path[0] === 'defaults' ? defaultsSchema.shape : serviceSchema.shape);
 }
 

@@ -28,21 +28,19 @@ export interface Credentials {
  */
 export async function loadCredentials(paths: CredentialPaths): Promise<Credentials> {
   const [cert, key, ca] = await Promise.all([
-    readPem(paths.cert, 'certificate'),
-    readPem(paths.key, 'private key'),
-    readPem(paths.ca, 'CA'),
+    readFileText(paths.cert, 'certificate'),
+    readFileText(paths.key, 'private key'),
+    readFileText(paths.ca, 'CA'),
   ]);
   const identity = usable(`certificate ${paths.cert} with key ${paths.key}`, () => loadIdentity(cert.text, key.text));
   const trust = usable(`CA ${paths.ca}`, () => loadTrust(ca.text));
-  const exposed = process.platform !== 'win32' && (key.mode & GROUP_AND_WORLD) !== 0;
-  const mode = (key.mode & 0o777).toString(8).padStart(4, '0');
   return {
     identity,
     trust,
     certPem: cert.text,
     keyPem: key.text,
     caPem: ca.text,
-    warnings: exposed ? [`private key ${paths.key} has mode ${mode}: others may read it; chmod 600 it`] : [],
+    warnings: exposureWarnings(paths.key, 'private key', key.mode),
   };
 }
 
@@ -58,7 +56,37 @@ export function checkOwnSae(identity: Identity, sae: string, certPath: string): 
   throw credentialError(`certificate ${certPath} names ${named}, but the service is SAE ${sae}`);
 }
 
-async function readPem(path: string, what: string): Promise<{ readonly text: string; readonly mode: number }> {
+/** A pre-shared key towards a key manager. */
+export interface LoadedPsk {
+  readonly identity: string;
+  readonly key: Uint8Array;
+  /** For the log, each one line: a file that others may read. */
+  readonly warnings: readonly string[];
+}
+
+/** What a file of a pre-shared key holds: one line as GnuTLS and stunnel write it. */
+const PSK_LINE = /^([^:\n]{1,128}):((?:[0-9a-fA-F]{2}){16,64})\s*$/;
+
+/**
+ * Reads a file with one line IDENTITY:HEX, a key of 16 to 64 bytes.
+ *
+ * @throws ConfigError `ERR_CONFIG_FILE` or `ERR_CONFIG_CREDENTIALS`.
+ */
+export async function loadPsk(path: string): Promise<LoadedPsk> {
+  const { text, mode } = await readFileText(path, 'pre-shared key');
+  const match = PSK_LINE.exec(text);
+  if (match === null) {
+    throw credentialError(`pre-shared key ${path} must be one line IDENTITY:HEX, with a key of 16 to 64 bytes`);
+  }
+  const [, identity, hex] = match as unknown as [string, string, string];
+  return {
+    identity,
+    key: Uint8Array.from(Buffer.from(hex, 'hex')),
+    warnings: exposureWarnings(path, 'pre-shared key', mode),
+  };
+}
+
+async function readFileText(path: string, what: string): Promise<{ readonly text: string; readonly mode: number }> {
   let file: FileHandle | undefined;
   try {
     file = await open(path, 'r');
@@ -77,6 +105,12 @@ async function readPem(path: string, what: string): Promise<{ readonly text: str
   } finally {
     await file?.close();
   }
+}
+
+function exposureWarnings(path: string, what: string, mode: number): readonly string[] {
+  if (process.platform === 'win32' || (mode & GROUP_AND_WORLD) === 0) return [];
+  const octal = (mode & 0o777).toString(8).padStart(4, '0');
+  return [`${what} ${path} has mode ${octal}: others may read it; chmod 600 it`];
 }
 
 function reasonText(code: string | undefined): string {

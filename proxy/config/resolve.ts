@@ -16,6 +16,7 @@ import { DEFAULT_LIMITS } from '../tunnel/settings.ts';
 import { isLocalAddress, parseAddress } from './address.ts';
 import { ConfigErrorCode } from './config-error.ts';
 import { parseDuration } from './duration.ts';
+import { type KeyPath, resolveKmes } from './resolve-kme.ts';
 import {
   type Authentication,
   type CipherSuiteName,
@@ -29,6 +30,7 @@ import type { CredentialPaths, KmeConfig, ProxyConfig, ServiceConfig } from './s
 
 const DEFAULT_KEYS_AHEAD = 4;
 const DEFAULT_KEY_TTL_MS = 3_600_000;
+const DEFAULT_KME_FAIL_BACK_MS = 60_000;
 const DEFAULT_DRAIN_TIMEOUT_MS = 30_000;
 const DEFAULT_GROUPS: readonly GroupName[] = ['X25519MLKEM768'];
 const DEFAULT_CIPHER_SUITES: Readonly<Record<Authentication, readonly CipherSuiteName[]>> = {
@@ -38,7 +40,7 @@ const DEFAULT_CIPHER_SUITES: Readonly<Record<Authentication, readonly CipherSuit
 };
 
 /** Takes note of a problem with a key of the service at `index`, or of the file if `index` is undefined. */
-export type Report = (index: number | undefined, key: string, code: ConfigErrorCode, message: string) => void;
+export type Report = (index: number | undefined, key: KeyPath, code: ConfigErrorCode, message: string) => void;
 
 /** How keys are named in messages, and what relative paths are relative to. */
 export interface ResolveContext {
@@ -58,7 +60,7 @@ export function resolveConfig(input: FileInput, context: ResolveContext): ProxyC
     services,
     logLevel: input['log-level'] ?? 'info',
     drainTimeoutMs: durationOf(input['drain-timeout'], DEFAULT_DRAIN_TIMEOUT_MS, (message) => {
-      context.report(undefined, 'drain-timeout', ConfigErrorCode.value, message);
+      context.report(undefined, ['drain-timeout'], ConfigErrorCode.value, message);
     }),
   };
 }
@@ -81,7 +83,7 @@ class ServiceResolver {
     }
     const accept = this.#address('accept');
     const connect = this.#address('connect');
-    const kme = this.#kme();
+    const credentials = this.#credentials();
     const auth = input.auth ?? 'certificate';
     const policy: PolicySettings = {
       require: input.require ?? DEFAULT_REQUIREMENT,
@@ -96,11 +98,14 @@ class ServiceResolver {
       sae: input.sae ?? '',
       peerSae: input['peer-sae'] ?? [],
       auth,
-      ...(auth === 'psk' ? {} : { credentials: this.#credentials() }),
+      ...(auth === 'psk' ? {} : { credentials }),
       ...(input['verify-host'] === undefined ? {} : { verifyHost: input['verify-host'] }),
-      ...(kme === undefined ? {} : { kme }),
+      kmes: this.#kmes(credentials),
+      kmeChoose: input['kme-choose'] ?? 'ordered',
+      kmeFailBackMs: this.#duration('kme-fail-back', DEFAULT_KME_FAIL_BACK_MS),
       keysAhead: input['keys-ahead'] ?? DEFAULT_KEYS_AHEAD,
       keyTtlMs: this.#duration('key-ttl', DEFAULT_KEY_TTL_MS),
+      ...(input.remember === undefined ? {} : { rememberMs: this.#duration('remember', 0) }),
       policy: auth === 'psk' ? demandQkd(policy, 'auth: psk') : policy,
       limits: {
         maxConnections: input['max-connections'] ?? DEFAULT_LIMITS.maxConnections,
@@ -123,8 +128,8 @@ class ServiceResolver {
     return service;
   }
 
-  #problem(key: string, code: ConfigErrorCode, message: string): void {
-    this.#context.report(this.#index, key, code, message);
+  #problem(key: string | KeyPath, code: ConfigErrorCode, message: string): void {
+    this.#context.report(this.#index, typeof key === 'string' ? [key] : key, code, message);
   }
 
   #conflict(key: string, message: string): void {
@@ -154,9 +159,12 @@ class ServiceResolver {
     });
   }
 
-  #path(key: 'cert' | 'key' | 'ca' | 'kme-cert' | 'kme-key' | 'kme-ca'): string | undefined {
+  #path(key: 'cert' | 'key' | 'ca'): string | undefined {
     const path = this.#input[key];
-    if (path === undefined) return undefined;
+    return path === undefined ? undefined : this.#pathOf([key], path);
+  }
+
+  #pathOf(key: KeyPath, path: string): string | undefined {
     if (path.includes('-----BEGIN')) {
       this.#problem(key, ConfigErrorCode.value, 'holds PEM text; write the path of a file');
       return undefined;
@@ -168,39 +176,16 @@ class ServiceResolver {
     return { cert: this.#path('cert') ?? '', key: this.#path('key') ?? '', ca: this.#path('ca') ?? '' };
   }
 
-  #kme(): KmeConfig | undefined {
-    const { kme: url, 'kme-cert': cert, 'kme-key': key, ksid, 'open-as': openAs } = this.#input;
-    if (url === undefined) {
-      const idle = ['kme-cert', 'kme-key', 'kme-ca', 'kme-server-name', 'ksid', 'open-as'] as const;
-      const set = idle.find((one) => this.#input[one] !== undefined);
-      if (set !== undefined) this.#conflict(set, `is of no use without ${this.#key('kme')}`);
-      return undefined;
-    }
-    if ((cert === undefined) !== (key === undefined)) {
-      const [given, missing] = cert === undefined ? ['kme-key', 'kme-cert'] : ['kme-cert', 'kme-key'];
-      this.#conflict(given as string, `needs ${this.#key(missing as string)} as well`);
-    }
-    const own = this.#credentials();
-    const credentials = {
-      cert: this.#path('kme-cert') ?? own.cert,
-      key: this.#path('kme-key') ?? own.key,
-      ca: this.#path('kme-ca') ?? own.ca,
-    };
-    const serverName = this.#input['kme-server-name'];
-    const plaintext = this.#input['unsafe-plaintext-kme'] ?? false;
-    if (this.#input.auth === 'psk' && !plaintext) {
-      for (const part of ['cert', 'key', 'ca'] as const) {
-        const missing = credentials[part] === '' && this.#input[part] === undefined;
-        if (missing) this.#problem(`kme-${part}`, ConfigErrorCode.missingKey, 'is missing');
-      }
-    }
-    return {
-      url,
-      ...(plaintext ? {} : { credentials }),
-      ...(serverName === undefined ? {} : { serverName }),
-      ksid: ksid ?? 'allocated',
-      openAs: openAs ?? 'same',
-    };
+  #kmes(credentials: CredentialPaths): KmeConfig[] {
+    return resolveKmes(this.#input, {
+      problem: (path, code, message) => this.#problem(path, code, message),
+      keyText: (key) => this.#key(key),
+      filePath: (path, text) => this.#pathOf(path, text) ?? '',
+      durationMs: (path, text) => durationOf(text, 0, (message) => this.#problem(path, ConfigErrorCode.value, message)),
+      ownCredentials: credentials,
+      // Otherwise those of the tunnel were missed already.
+      reportMissingCredentials: this.#input.auth === 'psk',
+    });
   }
 
   #checkPlaintextSide(service: ServiceConfig): void {
@@ -220,12 +205,15 @@ class ServiceResolver {
     if (service.sae !== '' && service.peerSae.includes(service.sae)) {
       this.#conflict('peer-sae', `names our own SAE ${service.sae}: nobody is their own peer`);
     }
-    if (needsQkd(require) && service.kme === undefined && service.auth !== 'psk') {
+    if (needsQkd(require) && this.#input.kme === undefined && service.auth !== 'psk') {
       this.#conflict('require', `${require} needs QKD keys, and there is no ${this.#key('kme')} to give them`);
+    }
+    if (service.rememberMs !== undefined && this.#input.kme === undefined && service.auth !== 'psk') {
+      this.#conflict('remember', `has nothing to remember without ${this.#key('kme')}`);
     }
     const postQuantum = service.groups.some((group) => group.includes('MLKEM'));
     const classicalWillDo =
-      require === 'qkd' || (require === 'qkd-or-pqc' && (service.kme !== undefined || unsafeAllowClassical));
+      require === 'qkd' || (require === 'qkd-or-pqc' && (service.kmes.length > 0 || unsafeAllowClassical));
     if (!postQuantum && (needsPqc(require) || !classicalWillDo)) {
       this.#conflict('groups', `has no post-quantum group, and ${require} needs one, as X25519MLKEM768`);
     }
@@ -237,17 +225,20 @@ class ServiceResolver {
   }
 
   /** `auth: psk`: what stock peers can do, and what is known of a key without its announcement. */
-  #checkPlainMode({ kme, mode, peerSae, cipherSuites, verifyHost }: ServiceConfig): void {
+  #checkPlainMode({ kmes, mode, peerSae, cipherSuites, verifyHost, rememberMs }: ServiceConfig): void {
     if (peerSae.length > 1) {
       this.#conflict('peer-sae', 'names one SAE with auth: psk: the one that the key manager is asked about');
+    }
+    if (rememberMs !== undefined) {
+      this.#conflict('remember', 'has nothing to remember with auth: psk: every connection has a QKD key');
     }
     if (verifyHost !== undefined) this.#conflict('verify-host', 'has no certificate to look into with auth: psk');
     if (cipherSuites.length === 0) {
       this.#conflict('cipher-suites', 'has no suite with SHA-256, and auth: psk knows no other');
     }
-    if (kme === undefined) {
+    if (this.#input.kme === undefined) {
       this.#conflict('auth', `psk authenticates by keys, and there is no ${this.#key('kme')} to give them`);
-    } else if (mode === 'server' && kme.url.startsWith('etsi004:')) {
+    } else if (mode === 'server' && kmes.some(({ settings }) => settings.etsi004 !== undefined)) {
       this.#conflict(
         'kme',
         'can not look keys up by name over 004, as a server with auth: psk must; use etsi014 or skip',
@@ -262,6 +253,7 @@ class ServiceResolver {
       ['connect-timeout', connectTimeoutMs],
       ['half-closed-timeout', halfClosedTimeoutMs],
       ['key-ttl', service.keyTtlMs],
+      ['remember', service.rememberMs ?? 1],
     ];
     for (const [key, milliseconds] of never) {
       if (milliseconds === 0) this.#problem(key, ConfigErrorCode.value, 'must be longer than 0');
@@ -275,13 +267,13 @@ function checkTogether(services: readonly ServiceConfig[], { report }: ResolveCo
   const addresses = new Map<string, string>();
   services.forEach((service, index) => {
     if (names.has(service.name))
-      report(index, 'name', ConfigErrorCode.conflict, `${service.name} is taken by another service`);
+      report(index, ['name'], ConfigErrorCode.conflict, `${service.name} is taken by another service`);
     else names.set(service.name, index);
     if ('port' in service.accept && service.accept.port === 0) return;
     const text = addressText(service.accept);
     const other = addresses.get(text);
     if (other === undefined) addresses.set(text, service.name);
-    else report(index, 'accept', ConfigErrorCode.conflict, `${text} is accepted on by service ${other} already`);
+    else report(index, ['accept'], ConfigErrorCode.conflict, `${text} is accepted on by service ${other} already`);
   });
 }
 

@@ -27,18 +27,35 @@ export function schemaProblems(
   input: unknown,
   knownKeys: (path: readonly (string | number)[]) => readonly string[],
 ): SchemaProblem[] {
-  return error.issues.flatMap((issue) => {
-    const path = issue.path.map((part) => (typeof part === 'symbol' ? String(part) : part));
-    const value = path.reduce<unknown>(
-      (at, part) => (at as Record<string | number, unknown> | undefined)?.[part],
-      input,
-    );
-    if (issue.code === 'unrecognized_keys') {
-      return issue.keys.map((key) => unknownKey([...path, key], key, knownKeys(path)));
-    }
-    if (value === undefined) return [{ path, at: 'key' as const, code: Code.missingKey, message: 'is missing' }];
-    return [{ path, at: 'value' as const, code: Code.value, message: messageOf(issue, value) }];
-  });
+  return error.issues
+    .flatMap((one) => issuesWithin(one, input))
+    .flatMap((issue) => {
+      const path = issue.path.map((part) => (typeof part === 'symbol' ? String(part) : part));
+      const value = path.reduce<unknown>(
+        (at, part) => (at as Record<string | number, unknown> | undefined)?.[part],
+        input,
+      );
+      if (issue.code === 'unrecognized_keys') {
+        return issue.keys.map((key) => unknownKey([...path, key], key, knownKeys(path)));
+      }
+      if (value === undefined) return [{ path, at: 'key' as const, code: Code.missingKey, message: 'is missing' }];
+      return [{ path, at: 'value' as const, code: Code.value, message: messageOf(issue, value) }];
+    });
+}
+
+/** Of a union that takes lists or mappings: what is wrong with the elements of the one that was written. */
+function issuesWithin(issue: z.core.$ZodIssue, input: unknown): z.core.$ZodIssue[] {
+  if (issue.code !== 'invalid_union') return [issue];
+  const value = issue.path.reduce<unknown>(
+    (at, part) => (at as Record<PropertyKey, unknown> | undefined)?.[part],
+    input,
+  );
+  if (typeof value !== 'object' || value === null) return [issue];
+  const branch = issue.errors.find(
+    (issues) => !issues.some(({ code, path }) => code === 'invalid_type' && path.length === 0),
+  );
+  if (branch === undefined) return [issue];
+  return branch.flatMap((inner) => issuesWithin({ ...inner, path: [...issue.path, ...inner.path] }, input));
 }
 
 function unknownKey(path: readonly (string | number)[], key: string, known: readonly string[]): SchemaProblem {

@@ -9,6 +9,7 @@ import { isSaeId, MAX_SAE_ID_LENGTH, SAE_ID_SYNTAX } from '../../certs/index.ts'
 import { REQUIREMENTS } from '../policy.ts';
 import { ADDRESS_FORMS } from './address.ts';
 import { DURATION_FORM, DURATION_PATTERN } from './duration.ts';
+import { KME_SETTINGS, kmeSchema } from './kme-schema.ts';
 
 /** Bounds on what one configuration may ask for. */
 export const MAX_SERVICES = 1_000;
@@ -62,31 +63,21 @@ export const SERVICE_SETTINGS = {
     .min(1)
     .max(253)
     .describe("Host name or IP address that the server's certificate must name as well (client)"),
-  kme: z
-    .string()
-    .min(1)
-    .max(512)
-    .describe('Key manager: etsi004://HOST:PORT[?dialect=qubip]. Without one there are no QKD keys'),
-  'kme-cert': path().describe('PEM file: our certificate towards the key manager (default: cert)'),
-  'kme-key': path().describe('PEM file: its private key (default: key)'),
-  'kme-ca': path().describe("PEM file: the key manager's CAs (default: ca)"),
-  'kme-server-name': z
-    .string()
-    .min(1)
-    .max(253)
-    .describe("Name that the key manager's certificate must hold (default: the host of kme)"),
+  kme: kmeSchema,
+  'kme-choose': z
+    .enum(['ordered', 'weighted'])
+    .describe('Which of several key managers: the first that works, or by weight (default: ordered)'),
+  'kme-fail-back': duration().describe('How long a stand-in serves before the first is tried again (default: 1m)'),
+  ...KME_SETTINGS,
   require: z
     .enum(REQUIREMENTS as [(typeof REQUIREMENTS)[number], ...(typeof REQUIREMENTS)[number][]])
     .describe('The least that a connection must have (default: qkd-or-pqc)'),
+  remember: duration().describe(
+    'Refuse a peer without QKD for so long after it was last seen with it (default: not remembered)',
+  ),
   'key-wait': duration().describe('How long a connection that requires a key waits for one (default: 5s)'),
   'keys-ahead': count(4_096).describe('Agreed keys that are kept ready (default: 4)'),
   'key-ttl': duration().describe('How long a key that nobody used is kept (default: 1h)'),
-  ksid: z
-    .enum(['allocated', 'chosen'])
-    .describe('Who makes the key stream ID: our key manager, or we (default: allocated)'),
-  'open-as': z
-    .enum(['same', 'swapped'])
-    .describe('How the answering side names source and destination to its key manager (default: same)'),
   groups: z
     .array(z.enum(GROUP_NAMES))
     .min(1)
@@ -112,9 +103,6 @@ export const SERVICE_SETTINGS = {
   'unsafe-plaintext-off-loopback': z
     .boolean()
     .describe('Let the plaintext side be an address that other machines reach: anyone on the way can read it'),
-  'unsafe-plaintext-kme': z
-    .boolean()
-    .describe('Talk to the key manager without TLS: anyone on the way can read the keys'),
 } as const;
 
 /** What every service has of its own. */

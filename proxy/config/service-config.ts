@@ -1,4 +1,5 @@
 /** The configuration as the program uses it: complete, typed, and the same from a file and from the command line. */
+import type { KeySourceSettings } from '../../kdi-client/index.ts';
 import type { SocketAddress } from '../data-path/raw-socket.ts';
 import type { LogLevel } from '../log.ts';
 import type { PolicySettings } from '../policy.ts';
@@ -14,15 +15,30 @@ export interface CredentialPaths {
 
 /** A key manager, as one service uses it. */
 export interface KmeConfig {
-  /** As written; kdi-client parses it. */
+  /** As written; it was parsed without complaint. */
   readonly url: string;
-  /** Absent with `unsafe-plaintext-kme`. */
-  readonly credentials?: CredentialPaths;
-  /** What its certificate must name, if not the host of the URL. */
-  readonly serverName?: string;
-  readonly ksid: 'allocated' | 'chosen';
-  readonly openAs: 'same' | 'swapped';
+  readonly access: KmeAccess;
+  /** With `kme-choose: weighted`: how often it is chosen, relative to the others. */
+  readonly weight: number;
+  /** Settings of the API that the URL names. */
+  readonly settings: KmeApiSettings;
 }
+
+/** How a key manager and we know each other. */
+export type KmeAccess =
+  | {
+      readonly by: 'certificate';
+      readonly credentials: CredentialPaths;
+      /** What its certificate must name, if not the host of the URL. */
+      readonly serverName?: string;
+      readonly kmeId?: string;
+      readonly pinnedSha256?: readonly string[];
+    }
+  /** `pskFile` holds identity and key. SKIP only. */
+  | { readonly by: 'psk'; readonly pskFile: string }
+  | { readonly by: 'unsafe-plaintext' };
+
+export type KmeApiSettings = Pick<KeySourceSettings, 'etsi004' | 'etsi014' | 'skip'>;
 
 export interface ServiceConfig {
   readonly name: string;
@@ -35,11 +51,16 @@ export interface ServiceConfig {
   /** Absent with `auth: psk`. */
   readonly credentials?: CredentialPaths;
   readonly verifyHost?: string;
-  /** Absent: no QKD keys. */
-  readonly kme?: KmeConfig;
+  /** In order of preference, all of one API. None: no QKD keys. */
+  readonly kmes: readonly KmeConfig[];
+  readonly kmeChoose: 'ordered' | 'weighted';
+  /** How long a stand-in serves before the first key manager is tried again. */
+  readonly kmeFailBackMs: number;
   readonly keysAhead: number;
   readonly keyTtlMs: number;
   readonly policy: PolicySettings;
+  /** How long a peer that was seen with QKD is refused without; absent: not remembered. */
+  readonly rememberMs?: number;
   readonly limits: TunnelLimits;
   readonly groups: readonly GroupName[];
   readonly cipherSuites: readonly CipherSuiteName[];

@@ -8,7 +8,7 @@ import { startSimulator } from '../../qkd-sim/index.ts';
 import { askHttp, askTcp, startHttpApp, startTcpApp } from './legacy-apps.ts';
 import { LinkWatch } from './link-watch.ts';
 import { type ObservedConnection, observe } from './observed-connection.ts';
-import { KEY_WAIT, KEYS_AHEAD } from './site-configs.ts';
+import { KEY_CHUNK_BYTES, KEY_WAIT, KEYS_AHEAD } from './site-configs.ts';
 import { type CleanUps, makeCertificates, SAE_A, SAE_B, SERVICES, type ServiceName, startSites } from './sites.ts';
 import { Tap } from './tap.ts';
 import { count, countBy, percent } from './text.ts';
@@ -131,7 +131,9 @@ async function tell(options: DemoOptions, cleanUps: CleanUps): Promise<DemoResul
   const tcp = await startTcpApp();
   cleanUps.push(() => tcp.close());
   view.line(`key managers: ${simulator.kmes.map((kme) => kme.etsi004).join(' and ')} (ETSI GS QKD 004, mutual TLS)`);
-  view.line(`each holds at most ${STORE_KEYS} keys a direction; each proxy keeps ${KEYS_AHEAD} agreed ahead`);
+  view.line(
+    `each holds at most ${STORE_KEYS} keys a direction, given out in chunks of ${KEY_CHUNK_BYTES} bytes; each proxy keeps ${KEYS_AHEAD} keys agreed ahead`,
+  );
   view.line(`applications that know nothing of this: HTTP on ${http.port}, TCP on ${tcp.port}`);
   const site = await startSites(workspace, pki, simulator, { http, tcp }, view, cleanUps);
   const keysReady = (service: ServiceName, from = 0) =>

@@ -16,6 +16,8 @@ export interface SiteConfig {
 
 /** Keys that each proxy keeps agreed ahead: few, so that the demo can run them dry with ordinary connections. */
 export const KEYS_AHEAD = 4;
+/** One key in each chunk, so that every key of the stores comes to use. */
+export const KEY_CHUNK_BYTES = 32;
 /** How long a connection that must have a key waits for one. */
 export const KEY_WAIT = '1s';
 
@@ -35,6 +37,7 @@ export function yamlOf(mode: 'client' | 'server', site: SiteConfig): string {
   sae: ${site.sae}
   peer-sae: [${site.peerSae}]
   kme: ${site.kme}
+  key-chunk-size: ${KEY_CHUNK_BYTES}
   keys-ahead: ${KEYS_AHEAD}
   key-wait: ${KEY_WAIT}
 services:

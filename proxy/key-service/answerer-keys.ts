@@ -12,14 +12,14 @@ import {
   type QkdKeyReference,
   referenceText,
 } from '../../kdi-client/index.ts';
-import { hexOf } from '../../tls-ext/bytes/index.ts';
 import type { PskRequired, TlsConnection } from '../data-path/index.ts';
 import { errorText } from '../errors.ts';
 import type { EventLog } from '../log.ts';
 import type { FallbackReason } from '../policy.ts';
-import type { ServerKeyAnswer, ServiceRequirement } from '../tunnel/settings.ts';
+import type { RekeyKey, ServerKeyAnswer, ServiceRequirement } from '../tunnel/settings.ts';
 import type { AnswererLink } from './answerer-link.ts';
 import { isUnreachable } from './kme.ts';
+import { randomFraction } from './random-fraction.ts';
 
 export interface AnswererKeysOptions {
   readonly ownSae: string;
@@ -94,6 +94,29 @@ export class AnswererKeys {
     return { why: 'unavailable', reason: 'reference_unavailable' };
   }
 
+  /** The key that an authenticated peer names for a rekey. Touches nothing but memory. */
+  lookUpForRekey(
+    reference: QkdKeyReference,
+    peerSae: string,
+    rules: AnswererRules,
+    remoteAddress: string,
+  ): RekeyKey | undefined {
+    // Only the peer's own keys: of another one it could have copied the reference.
+    if (reference.drawer !== peerSae) return undefined;
+    const found = this.#store.find(reference);
+    if (found === undefined) return undefined;
+    if (found.metadata.simulated === true && !rules.simulatedAllowed(remoteAddress)) {
+      found.secret.wipe();
+      return undefined;
+    }
+    const context = { purpose: 'rekey', drawer: peerSae, answerer: this.#options.ownSae } as const;
+    return {
+      psk: { kind: 'qkd', reference, context, secret: found.secret },
+      keyId: referenceText(reference),
+      burn: () => this.#burn(reference),
+    };
+  }
+
   async close(): Promise<void> {
     for (const { link } of this.#peers.values()) link.stop();
     await Promise.all([...this.#peers.values()].map(({ answerer }) => answerer.close()));
@@ -110,18 +133,17 @@ export class AnswererKeys {
   #addPeer(peerSae: string): AnswererOfPeer {
     const { clock } = this.#options;
     const link = this.#options.createLink(peerSae, () => this.#keysChanged(peerSae));
-    const chunkSizes = new Map<string, number>();
     const answerer = new Answerer({
       source: this.#source,
       drawerSaeId: peerSae,
       store: this.#store,
       clock,
-      random: Math.random,
+      random: randomFraction,
       maxStreams: 16,
       hooks: {
-        streamOpened: (ksid) => {
+        streamOpened: (ksid, keyChunkSizeBytes) => {
           this.#setKme(true);
-          link.streamOpened(ksid, chunkSizes.get(hexOf(ksid)) ?? 0);
+          link.streamOpened(ksid, keyChunkSizeBytes);
         },
         streamFailed: (ksid, error) => {
           this.#setKme(!isUnreachable(error), error);
@@ -139,14 +161,8 @@ export class AnswererKeys {
       },
     });
     link.attachFetcher({
-      announceStream: (ksid, qos) => {
-        chunkSizes.set(hexOf(ksid), qos.keyChunkSizeBytes);
-        answerer.announceStream({ ksid, qos });
-      },
-      closeStream: (ksid) => {
-        chunkSizes.delete(hexOf(ksid));
-        answerer.closeStream(ksid);
-      },
+      announceStream: (ksid, qos) => answerer.announceStream({ ksid, qos }),
+      closeStream: (ksid) => answerer.closeStream(ksid),
       announceKeys: (references) => answerer.announceKeys(references),
       dropKeys: (references) => answerer.dropKeys(references),
     });

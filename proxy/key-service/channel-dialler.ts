@@ -16,6 +16,7 @@ import { describeFailure } from '../tunnel/connection-journal.ts';
 import { KEY_CHANNEL_ALPN } from '../tunnel/settings.ts';
 import { judgePeer, type PeerRules } from '../verdict.ts';
 import { ReconnectPause } from './back-off.ts';
+import { randomFraction } from './random-fraction.ts';
 
 /** The drawer's end of the channel, behind the connections that come and go. */
 export interface ChannelEnd {
@@ -56,7 +57,7 @@ export class ChannelDialler {
 
   constructor(options: ChannelDiallerOptions) {
     this.#options = options;
-    this.#pause = new ReconnectPause({ ...RECONNECT, ...options.reconnect, random: Math.random });
+    this.#pause = new ReconnectPause({ ...RECONNECT, ...options.reconnect, random: randomFraction });
   }
 
   start(): void {

@@ -7,6 +7,8 @@ import {
   DrawerPool,
   type DrawerPoolEvent,
   type KdiError,
+  type KeyLease,
+  type KeyPurpose,
   type KeySource,
   type NoKeyReason,
   referenceText,
@@ -15,9 +17,10 @@ import {
 import { errorText, ProxyErrorCode } from '../errors.ts';
 import { type EventLog, RepeatLimiter } from '../log.ts';
 import { type FallbackReason, type Requirement, stricterRequirement } from '../policy.ts';
-import type { ClientKeys, KeyOffer } from '../tunnel/settings.ts';
+import type { ClientKeys, KeyOffer, RekeyLease } from '../tunnel/settings.ts';
 import type { ChannelEnd } from './channel-dialler.ts';
 import type { DrawerLink } from './drawer-link.ts';
+import { randomFraction } from './random-fraction.ts';
 
 export interface DrawerKeysOptions {
   readonly ownSae: string;
@@ -72,6 +75,10 @@ export class DrawerKeys implements ClientKeys, ChannelEnd {
     return requirements.length === 0 ? undefined : requirements.reduce(stricterRequirement);
   }
 
+  get peerSae(): string | undefined {
+    return this.#current?.peerSae;
+  }
+
   take(): KeyOffer {
     const peer = this.#current;
     if (peer === undefined) return { reason: 'channel_down' };
@@ -87,6 +94,13 @@ export class DrawerKeys implements ClientKeys, ChannelEnd {
     if (peer.simulatedRefused) return this.#noKey(peer, 'policy');
     const leftMs = Math.max(0, deadlineMs - performance.now());
     return this.#offer(peer, await peer.pool.takeWithin(leftMs, { signal }));
+  }
+
+  takeForRekey(peerSae: string): RekeyLease | undefined {
+    const peer = this.#current;
+    if (peer?.peerSae !== peerSae || peer.simulatedRefused) return undefined;
+    const result = peer.pool.take({ purpose: 'rekey' });
+    return result.ok ? this.#leaseOf(peer, result.lease, 'rekey') : undefined;
   }
 
   connected(peerSae: string, send: (bytes: Uint8Array) => void, hangUp: (failure: Error) => void): void {
@@ -123,7 +137,7 @@ export class DrawerKeys implements ClientKeys, ChannelEnd {
       source,
       peerSaeId: peerSae,
       clock,
-      random: Math.random,
+      random: randomFraction,
       highWatermark: keysAhead,
       maxOutstanding: quota,
       keyTtlMs,
@@ -173,23 +187,25 @@ export class DrawerKeys implements ClientKeys, ChannelEnd {
     }
     this.#lastReason = undefined;
     if (peer.pool.status().ready === 0) peer.readySaid = false;
-    const { ownSae } = this.#options;
+    return { lease: this.#leaseOf(peer, lease, 'handshake') };
+  }
+
+  #leaseOf(peer: DrawerOfPeer, lease: KeyLease, purpose: KeyPurpose): RekeyLease {
+    const { reference, secret } = lease;
     return {
-      lease: {
-        psk: {
-          kind: 'qkd',
-          reference: lease.reference,
-          context: { purpose: 'handshake', drawer: ownSae, answerer: peer.peerSae },
-          secret: lease.secret,
-        },
-        keyId: referenceText(lease.reference),
-        commit: () => {
-          if (lease.commit()) peer.link.keyUsed(lease.reference);
-        },
-        release: (why) => {
-          if (why === 'unavailable') lease.discard();
-          else lease.release();
-        },
+      psk: {
+        kind: 'qkd',
+        reference,
+        context: { purpose, drawer: this.#options.ownSae, answerer: peer.peerSae },
+        secret,
+      },
+      keyId: referenceText(reference),
+      commit: () => {
+        if (lease.commit()) peer.link.keyUsed(reference);
+      },
+      release: (why) => {
+        if (why === 'unavailable') lease.discard();
+        else lease.release();
       },
     };
   }
@@ -270,4 +286,5 @@ export const noClientKeys: ClientKeys = {
   peerRequirement: undefined,
   take: () => ({ reason: 'policy' }),
   takeWithin: async () => ({ reason: 'policy' }),
+  takeForRekey: () => undefined,
 };

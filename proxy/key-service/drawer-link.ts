@@ -3,16 +3,15 @@
  * connection of the moment, and the pool that draws the keys. The pool is seen
  * through a port, for this file knows nothing of key managers.
  */
-import {
-  type DrawerApi,
-  type DrawerEvent,
-  type KeyStreamQos,
-  MAX_KEYS_PER_BATCH,
-  type MismatchReport,
-  type QkdKeyReference,
-  type SecretBytes,
-  type ServiceRequirement,
-  type StateReason,
+import type {
+  DrawerApi,
+  DrawerEvent,
+  KeyStreamQos,
+  MismatchReport,
+  QkdKeyReference,
+  SecretBytes,
+  ServiceRequirement,
+  StateReason,
 } from '../../tls-ext/index.ts';
 import type { ChannelEnd } from './channel-dialler.ts';
 import { EventQueue } from './event-queue.ts';
@@ -21,7 +20,7 @@ import { EventQueue } from './event-queue.ts';
 export interface DrawerPoolPort {
   channelUp(instance: Uint8Array, quota: number): void;
   channelDown(): void;
-  streamOpened(ksid: Uint8Array): void;
+  streamOpened(ksid: Uint8Array, chunkBytes: number): void;
   streamFailed(ksid: Uint8Array): void;
   streamLost(ksid: Uint8Array): void;
   setPeerKmeReachable(reachable: boolean): void;
@@ -33,6 +32,8 @@ export interface DrawerPoolPort {
 export interface KeyToAnnounce {
   readonly reference: QkdKeyReference;
   readonly secret: SecretBytes;
+  /** On the clock of `nowMs`. */
+  readonly expiresAtMs: number;
 }
 
 export interface DrawerLinkOptions {
@@ -40,8 +41,6 @@ export interface DrawerLinkOptions {
   readonly nowMs: () => number;
   /** A string that is equal exactly for equal references. */
   readonly referenceText: (reference: QkdKeyReference) => string;
-  /** Life of a key that is announced now. */
-  readonly keyTtlMs: number;
   readonly onMismatch: (report: MismatchReport) => void;
   readonly onQuarantine: (quarantined: boolean, ownKme: string, peerKme: string) => void;
   readonly onBug: (error: unknown) => void;
@@ -62,7 +61,7 @@ export class DrawerLink implements ChannelEnd {
   readonly #options: DrawerLinkOptions;
   readonly #queue: EventQueue<DrawerEvent>;
   /** Streams that the channel knows, by the text of their KSID. */
-  readonly #streams = new Map<string, { readonly ksid: Uint8Array; chunkSizeBytes: number; opened: boolean }>();
+  readonly #streams = new Map<string, { readonly ksid: Uint8Array; peerChunkBytes: number | undefined }>();
   /** Keys that the channel knows. It announces them again by itself after a reconnect. */
   readonly #announced = new Map<string, QkdKeyReference>();
   /** Keys for which the channel has no room yet: quota, or one at a time as a probe. */
@@ -138,20 +137,20 @@ export class DrawerLink implements ChannelEnd {
     const id = hex(ksid);
     const known = this.#streams.get(id);
     if (known === undefined) {
-      this.#streams.set(id, { ksid, chunkSizeBytes: qos.keyChunkSizeBytes, opened: false });
+      this.#streams.set(id, { ksid, peerChunkBytes: undefined });
       this.#queue.run(() => this.#options.machine.openStream(ksid, qos));
-    } else if (known.opened) {
-      // After a reconnect the pool asks again; the answer is known. Not from inside its own call.
-      queueMicrotask(() => this.#pool?.streamOpened(ksid));
+      return;
     }
+    const { peerChunkBytes } = known;
+    // After a reconnect the pool asks again; the answer is known. Not from inside its own call.
+    if (peerChunkBytes !== undefined) queueMicrotask(() => this.#pool?.streamOpened(ksid, peerChunkBytes));
   }
 
   announceKeys(keys: readonly KeyToAnnounce[]): void {
     // The pool's loan of the secrets ends with this call; what must wait is copied.
     const fresh = keys.filter(({ reference }) => !this.#announced.has(this.#options.referenceText(reference)));
-    const room = this.#waiting.length > 0 ? 0 : this.#options.machine.announceRoom();
-    this.#announce(fresh.slice(0, room));
-    for (const { reference, secret } of fresh.slice(room)) this.#waiting.push({ reference, secret: secret.clone() });
+    const announced = this.#waiting.length > 0 ? 0 : this.#announce(fresh);
+    for (const key of fresh.slice(announced)) this.#waiting.push({ ...key, secret: key.secret.clone() });
   }
 
   dropKeys(references: readonly QkdKeyReference[]): void {
@@ -229,30 +228,33 @@ export class DrawerLink implements ChannelEnd {
     }
   }
 
-  #streamOpened(ksid: Uint8Array, chunkSizeBytes: number): void {
+  #streamOpened(ksid: Uint8Array, chunkBytes: number): void {
     const stream = this.#streams.get(hex(ksid));
     if (stream === undefined) return;
-    // Chunks of two sizes would cut the one stream into different keys.
-    if (stream.chunkSizeBytes !== chunkSizeBytes) {
-      this.#pool?.streamLost(ksid);
-      return;
-    }
-    stream.opened = true;
-    this.#pool?.streamOpened(ksid);
+    stream.peerChunkBytes = chunkBytes;
+    this.#pool?.streamOpened(ksid, chunkBytes);
   }
 
   #announceWaiting(): void {
     if (this.#waiting.length === 0) return;
-    const ready = this.#waiting.splice(0, this.#options.machine.announceRoom());
-    this.#announce(ready);
-    for (const { secret } of ready) secret.wipe();
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    const announced = this.#announce(waiting);
+    for (const { secret } of waiting.splice(0, announced)) secret.wipe();
+    this.#waiting.unshift(...waiting);
   }
 
-  #announce(keys: readonly KeyToAnnounce[]): void {
-    const { machine, referenceText, keyTtlMs, nowMs } = this.#options;
-    for (const batch of batches(keys)) {
+  /** Announces keys from the first on, a chunk in a message, as far as there is room. Returns how many. */
+  #announce(keys: readonly KeyToAnnounce[]): number {
+    const { machine, referenceText, nowMs } = this.#options;
+    let at = 0;
+    for (;;) {
+      const batch = sameChunk(keys, at, machine.announceRoom());
+      if (batch.length === 0) return at;
+      at += batch.length;
       for (const { reference } of batch) this.#announced.set(referenceText(reference), reference);
-      this.#queue.run(() => machine.announce(batch, keyTtlMs, nowMs()));
+      const ttlMs = Math.min(...batch.map(({ expiresAtMs }) => expiresAtMs)) - nowMs();
+      this.#queue.run(() => machine.announce(batch, ttlMs, nowMs()));
     }
   }
 
@@ -271,18 +273,14 @@ export class DrawerLink implements ChannelEnd {
   }
 }
 
-/** One message holds keys of one chunk, and not too many. */
-function batches(keys: readonly KeyToAnnounce[]): KeyToAnnounce[][] {
-  const all: KeyToAnnounce[][] = [];
-  let last: string | undefined;
-  for (const key of keys) {
-    const chunk = chunkOf(key.reference);
-    const batch = all.at(-1);
-    if (batch === undefined || chunk !== last || batch.length >= MAX_KEYS_PER_BATCH) all.push([key]);
-    else batch.push(key);
-    last = chunk;
-  }
-  return all;
+/** The keys from `at` on that are of one chunk, and `max` of them at most. */
+function sameChunk(keys: readonly KeyToAnnounce[], at: number, max: number): readonly KeyToAnnounce[] {
+  const first = keys[at];
+  if (first === undefined) return [];
+  const chunk = chunkOf(first.reference);
+  let end = at;
+  while (end < keys.length && end - at < max && chunkOf((keys[end] as KeyToAnnounce).reference) === chunk) end++;
+  return keys.slice(at, end);
 }
 
 function chunkOf(reference: QkdKeyReference): string {

@@ -1,46 +1,77 @@
-/** The key manager of a service: how its client is made, and what its errors mean to a channel. */
+/** The key managers of a service: how their client is made, and what its errors mean to a channel. */
 import {
-  type Etsi004QosSettings,
-  Etsi004Source,
-  KdiError,
+  type Clock,
+  createKeySource,
+  type FailoverEvent,
+  FailoverSource,
+  type KdiError,
   KdiErrorCode,
   type KeySource,
+  type KeySourceSettings,
   type KmeTls,
-  parseKmeUrl,
+  type PskTls,
 } from '../../kdi-client/index.ts';
+import { errorText } from '../errors.ts';
+import type { EventLog } from '../log.ts';
+import { randomFraction } from './random-fraction.ts';
 
-/** A key manager, as configured. */
-export interface KmeSettings {
-  /** `etsi004://HOST:PORT[?dialect=qubip]`. */
-  readonly url: string;
+/** A key manager as configured, with what its files hold. */
+export interface KmeSettings extends Pick<KeySourceSettings, 'url' | 'etsi004' | 'etsi014' | 'skip'> {
   /** `unsafe-plaintext`, only ever by the setting of that name: plain TCP, and every key can be read on the wire. */
-  readonly tls: KmeTls | 'unsafe-plaintext';
-  readonly ksid?: 'allocated' | 'chosen';
-  readonly openAs?: 'same' | 'swapped';
-  readonly qos?: Etsi004QosSettings;
+  readonly tls: KmeTls | PskTls | 'unsafe-plaintext';
+  readonly weight?: number;
+}
+
+/** All key managers of one service: several stand in for each other. */
+export interface KmesSettings {
+  readonly kmes: readonly KmeSettings[];
+  readonly choose?: 'ordered' | 'weighted';
+  readonly failBackAfterMs?: number;
+}
+
+export interface KmeClientOptions {
+  readonly ownSae: string;
+  readonly clock: Clock;
+  readonly log: EventLog;
 }
 
 /**
- * Makes the client of a key manager. Nothing is sent before the first key is wanted.
+ * Makes the client of one or several key managers. Nothing is sent before the first key is wanted.
  *
- * @throws KdiError `ERR_KDI_URL`, `ERR_KDI_CONFIG` or `ERR_KDI_UNSUPPORTED`.
+ * @throws KdiError `ERR_KDI_URL` or `ERR_KDI_CONFIG`.
  */
-export function createKeySource(kme: KmeSettings, ownSae: string): KeySource {
-  const address = parseKmeUrl(kme.url);
-  if (address.api !== 'etsi004') {
-    throw new KdiError(
-      KdiErrorCode.unsupported,
-      `${address.api} is not served by tunnels yet; write etsi004://HOST:PORT`,
-    );
-  }
-  return new Etsi004Source({
-    address,
-    saeId: ownSae,
-    ...(kme.tls === 'unsafe-plaintext' ? { unsafePlainTcp: true } : { tls: kme.tls }),
-    ...(kme.ksid === undefined ? {} : { ksid: kme.ksid }),
-    ...(kme.openAs === undefined ? {} : { openAs: kme.openAs }),
-    ...(kme.qos === undefined ? {} : { qos: kme.qos }),
+export function createKmeClient(settings: KmesSettings, { ownSae, clock, log }: KmeClientOptions): KeySource {
+  const { choose, failBackAfterMs } = settings;
+  const members = settings.kmes.map(({ weight, tls, ...kme }) => ({
+    source: createKeySource({
+      ...kme,
+      saeId: ownSae,
+      clock,
+      ...(tls === 'unsafe-plaintext' ? { unsafePlainTcp: true } : { tls }),
+    }),
+    ...(weight === undefined ? {} : { weight }),
+  }));
+  const [only] = members;
+  // A single one is rested by the pauses of those who ask it.
+  if (members.length === 1 && only !== undefined) return only.source;
+  return new FailoverSource({
+    members,
+    clock,
+    random: randomFraction,
+    onEvent: (event) => logFailover(event, ownSae, log),
+    ...(choose === undefined ? {} : { choose }),
+    ...(failBackAfterMs === undefined ? {} : { failBackAfterMs }),
   });
+}
+
+function logFailover(event: FailoverEvent, sae: string, log: EventLog): void {
+  const line = { event: 'kme', kme: event.kme, sae } as const;
+  if (event.type === 'kme-chosen') {
+    log.info({ ...line, state: 'chosen' });
+    return;
+  }
+  const { code } = event.error;
+  log.warn({ ...line, state: 'failed', circuit: event.state, code, error: errorText(event.error) });
 }
 
 /** Whether nobody useful answers at the key manager's address, as against one that answers no. */

@@ -17,6 +17,7 @@ import { errorText, ProxyErrorCode } from '../errors.ts';
 import { type EventLog, RepeatLimiter } from '../log.ts';
 import type { ClientKeys, KeyOffer } from '../tunnel/settings.ts';
 import { plainIdentityText } from './plain-identity.ts';
+import { randomFraction } from './random-fraction.ts';
 
 export interface PlainClientKeysOptions {
   readonly ownSae: string;
@@ -53,7 +54,7 @@ export class PlainClientKeys implements ClientKeys {
       source,
       peerSaeId: peerSae,
       clock,
-      random: Math.random,
+      random: randomFraction,
       highWatermark: keysAhead,
       maxOutstanding: quota,
       keyTtlMs,
@@ -79,6 +80,9 @@ export class PlainClientKeys implements ClientKeys {
   async takeWithin(timeoutMs: number, signal: AbortSignal): Promise<KeyOffer> {
     return this.#offer(await this.#pool.takeWithin(timeoutMs, { signal }));
   }
+
+  /** Stock peers know no rekeying. */
+  takeForRekey(): undefined {}
 
   /** Wipes every key and ends what is under way at the key manager. */
   async close(): Promise<void> {

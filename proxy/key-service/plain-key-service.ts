@@ -1,8 +1,8 @@
 /** The keys of every service with `auth: psk`: one pool for each client service, one store for each key manager and pair of SAEs. */
-import { type Clock, createKeySource, type KeySource, systemClock } from '../../kdi-client/index.ts';
+import { type Clock, type KeySource, systemClock } from '../../kdi-client/index.ts';
 import type { EventLog } from '../log.ts';
 import type { ClientKeys, ServerKeys } from '../tunnel/settings.ts';
-import type { KmeSettings } from './kme.ts';
+import { createKmeClient, type KmesSettings } from './kme.ts';
 import { PlainClientKeys } from './plain-client-keys.ts';
 import { PlainServerKeys } from './plain-server-keys.ts';
 
@@ -11,7 +11,7 @@ export interface PlainService {
   readonly service: string;
   readonly ownSae: string;
   readonly peerSae: string;
-  readonly kme: KmeSettings;
+  readonly kmes: KmesSettings;
   readonly keyTtlMs: number;
 }
 
@@ -45,7 +45,7 @@ export class PlainKeyService {
   clientKeys(service: PlainClientService): ClientKeys {
     const keys = new PlainClientKeys({
       ...service,
-      source: sourceOf(service),
+      source: this.#source(service),
       clock: this.#clock,
       log: this.#log,
       quota: QUOTA,
@@ -56,13 +56,13 @@ export class PlainKeyService {
 
   /** @throws KdiError for an unusable key manager. */
   serverKeys(service: PlainServerService): ServerKeys {
-    const { ownSae, peerSae, kme } = service;
-    const id = JSON.stringify([ownSae, peerSae, kme.url]);
+    const { ownSae, peerSae, kmes } = service;
+    const id = JSON.stringify([ownSae, peerSae, kmes.kmes.map(({ url }) => url)]);
     let keys = this.#servers.get(id);
     if (keys === undefined) {
       keys = new PlainServerKeys({
         ...service,
-        source: sourceOf(service),
+        source: this.#source(service),
         clock: this.#clock,
         log: this.#log,
         quota: QUOTA,
@@ -70,24 +70,17 @@ export class PlainKeyService {
       this.#servers.set(id, keys);
     }
     const shared = keys;
-    return { lookUp: (event, remoteAddress) => shared.lookUp(event, service, remoteAddress) };
+    return {
+      lookUp: (event, remoteAddress) => shared.lookUp(event, service, remoteAddress),
+      lookUpForRekey: () => undefined,
+    };
+  }
+
+  #source({ kmes, ownSae }: PlainService): KeySource {
+    return createKmeClient(kmes, { ownSae, clock: this.#clock, log: this.#log });
   }
 
   async close(): Promise<void> {
     await Promise.all([...this.#clients, ...this.#servers.values()].map((keys) => keys.close()));
   }
-}
-
-function sourceOf({ kme, ownSae }: PlainService): KeySource {
-  const { url, tls, ksid, openAs, qos } = kme;
-  return createKeySource({
-    url,
-    saeId: ownSae,
-    ...(tls === 'unsafe-plaintext' ? { unsafePlainTcp: true } : { tls }),
-    etsi004: {
-      ...(ksid === undefined ? {} : { ksid }),
-      ...(openAs === undefined ? {} : { openAs }),
-      ...(qos === undefined ? {} : { qos }),
-    },
-  });
 }

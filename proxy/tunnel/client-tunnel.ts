@@ -23,7 +23,7 @@ import {
   type SocketAddress,
   TlsConnection,
 } from '../data-path/index.ts';
-import { ProxyError, ProxyErrorCode } from '../errors.ts';
+import { asError, ProxyError, ProxyErrorCode } from '../errors.ts';
 import {
   clientPlan,
   type FallbackReason,
@@ -36,6 +36,7 @@ import {
 } from '../policy.ts';
 import { judgePeer } from '../verdict.ts';
 import { ConnectionJournal, handshakeFacts } from './connection-journal.ts';
+import { policyTowards } from './peer-policy.ts';
 import type { ClientKeys, KeyLease, KeyOffer, Tunnel, TunnelPorts, TunnelSettings } from './settings.ts';
 import { type Slot, startTunnel } from './tunnel.ts';
 
@@ -67,7 +68,7 @@ class CarriedConnection {
   readonly #accepted: AcceptedSocket;
   readonly #slot: Slot;
   readonly #journal: ConnectionJournal;
-  readonly #policy: PolicySettings;
+  #policy: PolicySettings;
 
   constructor(options: ClientTunnelOptions, accepted: AcceptedSocket, slot: Slot) {
     this.#options = options;
@@ -84,6 +85,29 @@ class CarriedConnection {
   }
 
   start(): void {
+    const { memory, keys, settings } = this.#options;
+    const { peerSae } = settings.peer;
+    // Who will answer is known if somebody has at this address, or if there is only one who may.
+    const peer = keys.peerSae ?? (peerSae.length === 1 ? peerSae[0] : undefined);
+    if (memory === undefined || peer === undefined) {
+      this.#begin();
+      return;
+    }
+    let cutBy: ProxyError | undefined;
+    this.#slot.cut = (failure) => {
+      cutBy = failure;
+    };
+    policyTowards(memory, this.#policy, peer).then(
+      (policy) => {
+        this.#policy = policy;
+        if (cutBy === undefined) this.#begin();
+        else this.fail(cutBy);
+      },
+      (error) => this.fail(asError(error)),
+    );
+  }
+
+  #begin(): void {
     const offer = this.#options.keys.take();
     if ('reason' in offer && clientPlan(this.#policy, { offer: 'none', reason: offer.reason }) === 'wait') {
       this.#waitForKey(1);
@@ -177,13 +201,14 @@ class ClientHandshake implements HandshakeHandler {
   readonly connection: TlsConnection;
   readonly #options: ClientTunnelOptions;
   readonly #journal: ConnectionJournal;
-  readonly #policy: PolicySettings;
+  #policy: PolicySettings;
   readonly #outcome: HandshakeOutcome;
   readonly #qkdOffer: QkdOffer;
   #lease: KeyLease | undefined;
   #offeredKey: boolean;
   #refusal: PolicyVerdict | undefined;
   #retry = false;
+  #peerSae: string | undefined;
   #carried: ((failure: Error | undefined) => void) | undefined;
 
   constructor(
@@ -212,8 +237,24 @@ class ClientHandshake implements HandshakeHandler {
     const { settings } = this.#options;
     const rules = { ...settings.peer, peerRole: 'server', ownSae: settings.ownSae } as const;
     const judgement = judgePeer(rules, event.chain, event.context, Date.now());
-    if ('sae' in judgement) this.#journal.note({ peer: judgement.sae });
-    this.connection.provideVerdict(judgement.verdict);
+    if (!('sae' in judgement)) {
+      this.connection.provideVerdict(judgement.verdict);
+      return;
+    }
+    this.#peerSae = judgement.sae;
+    this.#journal.note({ peer: judgement.sae });
+    const { memory } = this.#options;
+    if (memory === undefined) {
+      this.connection.provideVerdict(judgement.verdict);
+      return;
+    }
+    policyTowards(memory, this.#policy, judgement.sae).then(
+      (policy) => {
+        this.#policy = policy;
+        this.connection.provideVerdict(judgement.verdict);
+      },
+      (error) => this.connection.abort(Alert.internalError, asError(error)),
+    );
   }
 
   handshakeComplete(summary: HandshakeSummary): void {
@@ -226,6 +267,7 @@ class ClientHandshake implements HandshakeHandler {
     const verdict = judgeHandshake(this.#policy, handshakeFacts(summary));
     if (verdict.mode !== 'refused') {
       this.#journal.judged(verdict);
+      if (summary.psk === 'qkd' && this.#peerSae !== undefined) void this.#options.memory?.sawQkd(this.#peerSae);
       this.#carried = this.#outcome.admitted(this.connection);
       return;
     }
@@ -300,8 +342,4 @@ function wasRefusedByPeer(failure: Error | undefined): failure is TlsError {
 /** SNI takes host names only (RFC 6066, 3). */
 function serverNameOf(address: SocketAddress): string | undefined {
   return 'path' in address || isIP(address.host) !== 0 ? undefined : address.host;
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
 }

@@ -23,10 +23,11 @@ import {
   Relay,
   TlsConnection,
 } from '../data-path/index.ts';
-import { errorCode, ProxyError, ProxyErrorCode } from '../errors.ts';
-import { judgeHandshake, serverWithoutKey } from '../policy.ts';
+import { asError, errorCode, ProxyError, ProxyErrorCode } from '../errors.ts';
+import { judgeHandshake, type PolicySettings, serverWithoutKey } from '../policy.ts';
 import { judgePeer } from '../verdict.ts';
 import { ConnectionJournal, describeFailure, handshakeFacts } from './connection-journal.ts';
+import { policyTowards } from './peer-policy.ts';
 import {
   KEY_CHANNEL_ALPN,
   type KeyChannelAcceptor,
@@ -75,12 +76,14 @@ class ServedConnection implements HandshakeHandler {
   readonly #connection: TlsConnection;
   #keyAnswer: ServerKeyAnswer | undefined;
   #peerSae: string | undefined;
+  #policy: PolicySettings;
   #relay: Relay | undefined;
   #keyChannel: ReturnType<KeyChannelAcceptor['accept']> | undefined;
 
   constructor(options: ServerTunnelOptions, accepted: AcceptedSocket, slot: Slot, onBadBinder: () => void) {
     const { settings } = options;
     this.#options = options;
+    this.#policy = settings.policy;
     this.#slot = slot;
     this.#onBadBinder = onBadBinder;
     this.#journal = new ConnectionJournal(options.log, {
@@ -127,11 +130,24 @@ class ServedConnection implements HandshakeHandler {
     const { settings } = this.#options;
     const rules = { ...settings.peer, peerRole: 'client', ownSae: settings.ownSae } as const;
     const judgement = judgePeer(rules, event.chain, event.context, Date.now());
-    if ('sae' in judgement) {
-      this.#peerSae = judgement.sae;
-      this.#journal.note({ peer: judgement.sae });
+    if (!('sae' in judgement)) {
+      this.#connection.provideVerdict(judgement.verdict);
+      return;
     }
-    this.#connection.provideVerdict(judgement.verdict);
+    this.#peerSae = judgement.sae;
+    this.#journal.note({ peer: judgement.sae });
+    const { memory } = this.#options;
+    if (memory === undefined) {
+      this.#connection.provideVerdict(judgement.verdict);
+      return;
+    }
+    policyTowards(memory, settings.policy, judgement.sae).then(
+      (policy) => {
+        this.#policy = policy;
+        this.#connection.provideVerdict(judgement.verdict);
+      },
+      (error) => this.#connection.abort(Alert.internalError, asError(error)),
+    );
   }
 
   handshakeComplete(summary: HandshakeSummary): void {
@@ -203,13 +219,14 @@ class ServedConnection implements HandshakeHandler {
       return;
     }
 
-    const verdict = judgeHandshake(settings.policy, handshakeFacts(summary));
+    const verdict = judgeHandshake(this.#policy, handshakeFacts(summary));
     this.#journal.note({ backend: addressText(settings.connect) });
     this.#journal.judged(verdict);
     if (verdict.mode === 'refused') {
       this.#connection.abort(Alert.insufficientSecurity, new ProxyError(ProxyErrorCode.policy, verdict.explanation));
       return;
     }
+    if (summary.psk === 'qkd' && this.#peerSae !== undefined) void this.#options.memory?.sawQkd(this.#peerSae);
     this.#relay = new Relay(
       this.#connection,
       (onChunk) => dial(settings.connect, plainReadBuffer, onChunk),

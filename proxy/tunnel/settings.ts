@@ -12,6 +12,7 @@ import type {
 } from '../../tls-ext/index.ts';
 import type { SocketAddress } from '../data-path/index.ts';
 import type { PskRequired, TlsConnection } from '../data-path/tls-connection.ts';
+import type { DowngradeMemory } from '../downgrade-memory.ts';
 import type { EventLog } from '../log.ts';
 import type { FallbackReason, PolicySettings, Requirement } from '../policy.ts';
 import type { PeerRules } from '../verdict.ts';
@@ -66,17 +67,35 @@ export interface TunnelPorts {
   readonly identity?: EngineIdentity;
   readonly bufferPool: BufferPool;
   readonly random: (lengthBytes: number) => Uint8Array;
+  /** Absent: nothing is remembered. */
+  readonly memory?: DowngradeMemory;
 }
 
-/** A key taken for one handshake. Exactly one of `commit` and `release` is called, once. */
+/** What a key manager said of a key; what it did not say is absent. */
+export interface KeyProvenance {
+  /** Trusted nodes that the key crossed; 0: a direct link. */
+  readonly hops?: number;
+  /** Since the key was made, at the time of its use. */
+  readonly ageMs?: number;
+  /** No quantum hardware made it. */
+  readonly simulated?: boolean;
+}
+
+/** A key taken for one handshake or rekey. Exactly one of `commit` and `release` is called, once. */
 export interface KeyLease {
   readonly psk: QkdPsk | PlainPsk;
   /** What the log shows. */
   readonly keyId: string;
-  /** The handshake is complete and used it. */
+  readonly provenance?: KeyProvenance;
+  /** The handshake or rekey is complete and used it. */
   commit(): void;
   /** It was not used: after an unfinished handshake it may be offered again; one that the peer does not have is burnt. */
   release(why: 'unfinished' | 'unavailable'): void;
+}
+
+/** A key for a rekey: its context says so, and it fits no handshake. */
+export interface RekeyLease extends KeyLease {
+  readonly psk: QkdPsk;
 }
 
 export type KeyOffer = { readonly lease: KeyLease } | { readonly reason: NoOfferReason };
@@ -85,17 +104,37 @@ export type { ServiceRequirement };
 
 /** Where a client tunnel gets its keys. */
 export interface ClientKeys {
+  /** Who authenticated itself at the address, once somebody has. */
+  readonly peerSae?: string | undefined;
   /** What the other side said that it requires, once it has. The stricter of both holds. */
   readonly peerRequirement: Requirement | undefined;
   /** A key if there is one now; never waits. */
   take(): KeyOffer;
   /** A key as soon as there is one, or the reason why there was none within the time. */
   takeWithin(timeoutMs: number, signal: AbortSignal): Promise<KeyOffer>;
+  /**
+   * A key for a rekey of a connection to `peerSae`, who was authenticated on
+   * it; from the reserve too. `undefined` if there is none now; never waits.
+   * `release('unavailable')` after `rekey-refused`.
+   */
+  takeForRekey(peerSae: string): RekeyLease | undefined;
 }
 
 /** Where a server tunnel gets its keys. Answers at once, so that no handshake waits for a key manager; `auth: psk` alone may have to. */
 export interface ServerKeys {
   lookUp(event: PskRequired, remoteAddress: string): ServerKeyAnswer | PendingKeyAnswer;
+  /** The key that `peerSae`, who was authenticated, names for a rekey; `undefined` if it may not be used, or isn't here. */
+  lookUpForRekey(reference: QkdKeyReference, peerSae: string, remoteAddress: string): RekeyKey | undefined;
+}
+
+/** A key found for a rekey. */
+export interface RekeyKey {
+  /** The caller owns its secret. */
+  readonly psk: QkdPsk;
+  readonly keyId: string;
+  readonly provenance?: KeyProvenance;
+  /** The verified finish of the rekey burns the key; false: it was burnt meanwhile. */
+  burn(): boolean;
 }
 
 /** Never rejects, and bounds the time that it takes. */
@@ -108,6 +147,7 @@ export type ServerKeyAnswer =
       readonly decision: Extract<PskDecision, { action: 'use' }>;
       readonly reference: QkdKeyReference;
       readonly keyId: string;
+      readonly provenance?: KeyProvenance;
       /** The first verified client Finished burns the key; false: another handshake has. */
       burn(): boolean;
     }

@@ -8,12 +8,13 @@ import {
   type HandshakeSummary,
   type PeerVerdict,
   type PskDecision,
+  type ResumptionPsk,
   type TlsEngine,
   type TlsError,
 } from '../../tls-ext/index.ts';
 
 export interface EngineSocketAnswers {
-  readonly psk?: () => PskDecision;
+  readonly psk?: (event: Extract<EngineEvent, { type: 'psk-required' }>) => PskDecision;
   /** DER or PEM of the only CA that is believed. */
   readonly ca: string;
 }
@@ -27,6 +28,7 @@ export class EngineSocket {
   receivedBytes = 0;
   /** How often the engine had something to send. */
   writes = 0;
+  readonly tickets: Extract<EngineEvent, { type: 'ticket' }>[] = [];
   summary: HandshakeSummary | undefined;
   error: TlsError | undefined;
   peerClosed = false;
@@ -48,6 +50,14 @@ export class EngineSocket {
 
   send(data: string | Uint8Array): void {
     this.#take(this.engine.send(typeof data === 'string' ? new TextEncoder().encode(data) : data));
+  }
+
+  /** Sends a ticket under this handle; the PSK that belongs to it. */
+  issueTicket(handle: Uint8Array): ResumptionPsk {
+    const issued = this.engine.issueTicket({ handle, lifetimeSeconds: 600 });
+    if (issued === undefined) throw this.error ?? new Error('the connection has ended');
+    this.#take(issued.events);
+    return issued.psk;
   }
 
   closeWrite(): void {
@@ -99,13 +109,18 @@ export class EngineSocket {
           event.release?.();
           break;
         case 'psk-required':
-          this.#take(this.engine.providePsk(this.#answers.psk?.() ?? { action: 'continue', result: 'unavailable' }));
+          this.#take(
+            this.engine.providePsk(this.#answers.psk?.(event) ?? { action: 'continue', result: 'unavailable' }),
+          );
           break;
         case 'peer-certificate':
           this.#take(this.engine.provideVerdict(judge(event.chain, this.#answers.ca)));
           break;
         case 'handshake-complete':
           this.summary = event.summary;
+          break;
+        case 'ticket':
+          this.tickets.push(event);
           break;
         case 'closed':
           this.peerClosed = true;

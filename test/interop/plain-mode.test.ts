@@ -14,6 +14,7 @@ import {
   fetchKey,
   kmeOf,
   kmeTlsOf,
+  loadedKme,
   plainService,
   startPlainServer,
 } from '../proxy/plain-sites.ts';
@@ -144,13 +145,14 @@ describe('interop: plain mode with stock peers', () => {
       const between = createServer({ allowHalfOpen: true }, (socket) => void bridge(socket, fetchBy, serve));
       await listen(between);
       const log = new CapturedLog();
+      const kme = kmeOf(kmes, 'a', api);
       const service = await loadedService({
         mode: 'client',
         connect: { host: '127.0.0.1', port: (between.address() as AddressInfo).port },
-        ...plainService(kmeOf(kmes, 'a', api)),
+        ...plainService(kme),
         groups: CLASSICAL,
       });
-      const proxy = await startServices([{ ...service, kmeTls: await kmeTlsOf('siteA') }], { log: log.log });
+      const proxy = await startServices([{ ...service, kmes: [await loadedKme(kme, 'siteA')] }], { log: log.log });
       open.push(
         async () => between.close(),
         () => proxy.close(),

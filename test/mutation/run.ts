@@ -31,7 +31,7 @@ if (values.list) {
 
 process.chdir(fileURLToPath(new URL('../..', import.meta.url)));
 // Stryker's helper processes load our plugins, which are TypeScript, and so do those of the tests.
-process.env['NODE_OPTIONS'] = '--import=tsx';
+process.env.NODE_OPTIONS = '--import=tsx';
 
 let unexplained = 0;
 const results: object[] = [];

@@ -33,7 +33,10 @@ describe('proxy config: auth psk', () => {
   it('needs no certificates but those for the key manager, and demands QKD of every connection', () => {
     const service = serviceOf(KME);
     expect(service).not.to.have.property('credentials');
-    expect(service.kme?.credentials).to.deep.equal({ cert: '/etc/k.pem', key: '/etc/k.key', ca: '/etc/kca.pem' });
+    expect(service.kmes[0]?.access).to.deep.equal({
+      by: 'certificate',
+      credentials: { cert: '/etc/k.pem', key: '/etc/k.key', ca: '/etc/kca.pem' },
+    });
     expect(service.policy).to.include({ require: 'qkd', because: 'auth: psk' });
     expect(service.cipherSuites).to.deep.equal(['TLS_AES_128_GCM_SHA256', 'TLS_CHACHA20_POLY1305_SHA256']);
     const both = 'cipher-suites: [TLS_AES_256_GCM_SHA384, TLS_AES_128_GCM_SHA256]';
@@ -42,8 +45,10 @@ describe('proxy config: auth psk', () => {
   });
 
   it('takes cert, key and ca for the key manager, as elsewhere', () => {
-    const { kme } = serviceOf('kme: skip://kme\ncert: a.pem\nkey: a.key\nca: ca.pem', 'server');
-    expect(kme?.credentials).to.deep.equal({ cert: '/etc/a.pem', key: '/etc/a.key', ca: '/etc/ca.pem' });
+    const { kmes } = serviceOf('kme: skip://kme\ncert: a.pem\nkey: a.key\nca: ca.pem', 'server');
+    expect(kmes[0]?.access).to.deep.include({
+      credentials: { cert: '/etc/a.pem', key: '/etc/a.key', ca: '/etc/ca.pem' },
+    });
   });
 
   const rows: readonly (readonly [string, string, string | undefined, RegExp])[] = [

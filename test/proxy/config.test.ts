@@ -62,6 +62,9 @@ describe('proxy config: files', () => {
         peerSae: ['siteB'],
         auth: 'certificate',
         credentials: { cert: '/etc/q/a.pem', key: '/etc/q/a.key', ca: '/etc/ca.pem' },
+        kmes: [],
+        kmeChoose: 'ordered',
+        kmeFailBackMs: 60_000,
         keysAhead: 4,
         keyTtlMs: 3_600_000,
         policy: { require: 'qkd-or-pqc', unsafeAllowClassical: false, keyWaitMs: 5_000 },
@@ -115,13 +118,18 @@ unsafe-plaintext-off-loopback: true`).replace('    sae: siteA\n', '')}`;
     const cwd = process.cwd();
     expect(service?.sae).to.equal('siteA');
     expect(service?.policy).to.deep.equal({ require: 'qkd', unsafeAllowClassical: true, keyWaitMs: 250 });
-    expect(service?.kme).to.deep.equal({
-      url: 'etsi004://kme-a:25575',
-      credentials: { cert: `${cwd}/k.pem`, key: `${cwd}/k.key`, ca: `${cwd}/kca.pem` },
-      serverName: 'kme',
-      ksid: 'chosen',
-      openAs: 'swapped',
-    });
+    expect(service?.kmes).to.deep.equal([
+      {
+        url: 'etsi004://kme-a:25575',
+        weight: 1,
+        access: {
+          by: 'certificate',
+          credentials: { cert: `${cwd}/k.pem`, key: `${cwd}/k.key`, ca: `${cwd}/kca.pem` },
+          serverName: 'kme',
+        },
+        settings: { etsi004: { ksid: 'chosen', openAs: 'swapped', qos: { keysPerChunk: 32 }, qosBounds: {} } },
+      },
+    ]);
     expect(service?.limits).to.deep.equal({
       maxConnections: 1,
       maxPendingHandshakes: 2,
@@ -142,11 +150,17 @@ unsafe-plaintext-off-loopback: true`).replace('    sae: siteA\n', '')}`;
 
   it("uses the tunnel's credentials towards the key manager unless told otherwise", () => {
     const [plain] = parseConfig(yamlOf('kme: etsi004://k:1'), '/x/q.yaml').services;
-    expect(plain?.kme?.credentials).to.deep.equal({ cert: '/x/a.pem', key: '/x/a.key', ca: '/etc/ca.pem' });
+    expect(plain?.kmes[0]?.access).to.deep.equal({
+      by: 'certificate',
+      credentials: { cert: '/x/a.pem', key: '/x/a.key', ca: '/etc/ca.pem' },
+    });
     const [own] = parseConfig(yamlOf('kme: etsi004://k:1\nkme-ca: kca.pem'), '/x/q.yaml').services;
-    expect(own?.kme?.credentials).to.deep.equal({ cert: '/x/a.pem', key: '/x/a.key', ca: '/x/kca.pem' });
+    expect(own?.kmes[0]?.access).to.deep.equal({
+      by: 'certificate',
+      credentials: { cert: '/x/a.pem', key: '/x/a.key', ca: '/x/kca.pem' },
+    });
     const [bare] = parseConfig(yamlOf('kme: etsi004://k:1\nunsafe-plaintext-kme: true'), '/x/q.yaml').services;
-    expect(bare?.kme).not.to.have.property('credentials');
+    expect(bare?.kmes[0]?.access).to.deep.equal({ by: 'unsafe-plaintext' });
   });
 
   describe('says what is wrong, where, and what is allowed', () => {

@@ -50,6 +50,8 @@ class TestServerKeys implements ServerKeys {
     this.#keys = keys;
   }
 
+  lookUpForRekey(): undefined {}
+
   lookUp(event: Parameters<ServerKeys['lookUp']>[0]): ReturnType<ServerKeys['lookUp']> {
     const index = event.offered[0]?.reference?.api === 'etsi004' ? event.offered[0].reference.index : -1;
     const key = this.#keys.find(({ reference }) => reference.api === 'etsi004' && reference.index === index);
@@ -76,6 +78,8 @@ class TestClientKeys implements ClientKeys {
   constructor(...keys: TestKey[]) {
     this.#keys = keys;
   }
+
+  takeForRekey(): undefined {}
 
   take(): KeyOffer {
     const key = this.#keys.shift();

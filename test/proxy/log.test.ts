@@ -1,5 +1,8 @@
+import { mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect } from 'chai';
-import { createLineLog, RepeatLimiter } from '../../proxy/log.ts';
+import { createLineLog, createLog, RepeatLimiter } from '../../proxy/log.ts';
 
 describe('proxy log', () => {
   it('writes one JSON object per line, with time, level and event', () => {
@@ -22,6 +25,22 @@ describe('proxy log', () => {
     log.info({ event: 'stopped', connectionsCut: 0 });
     log.error({ event: 'stopped', connectionsCut: 0 });
     expect(lines).to.have.length(1);
+  });
+
+  it('drops an event that comes after its end, as of a channel that is just closing', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'qstunnel-test-'));
+    try {
+      const file = join(folder, 'log');
+      const log = createLog({ fd: openSync(file, 'w') });
+      log.info({ event: 'stopped', connectionsCut: 1 });
+      await log.flush();
+      log.info({ event: 'stopped', connectionsCut: 2 });
+      log.error({ event: 'stopped', connectionsCut: 3 });
+      const lines = readFileSync(file, 'utf8').trim().split('\n');
+      expect(lines.map((line) => JSON.parse(line).connectionsCut)).to.deep.equal([1]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   describe('RepeatLimiter', () => {

@@ -13,7 +13,7 @@ import {
 import { plainIdentityText, referenceOfIdentity } from '../../proxy/key-service/plain-identity.ts';
 import { CipherSuite, SecretBytes } from '../../tls-ext/index.ts';
 import { type KmePair, kmePair } from '../qkd-sim/kme/kme-fixture.ts';
-import { drawKey, kmeOf, kmeTlsOf, plainServerKeysOf, plainService, startPlainServer } from './plain-sites.ts';
+import { drawKey, kmeOf, loadedKme, plainServerKeysOf, plainService, startPlainServer } from './plain-sites.ts';
 import { collect, startSites, TestApplication, type TwoSites } from './sites.ts';
 import { tlsPeer } from './tls-peer.ts';
 
@@ -38,12 +38,14 @@ describe('plain mode', () => {
   });
 
   const startPair = async (api: 'etsi014' | 'skip', both: Partial<ServiceConfig> = {}) => {
+    const client = { ...plainService(kmeOf(kmes, 'a', api)), ...both };
+    const server = { ...plainService(kmeOf(kmes, 'b', api)), ...both };
     sites = await startSites({
       backend: application.address,
-      client: { ...plainService(kmeOf(kmes, 'a', api)), ...both },
-      server: { ...plainService(kmeOf(kmes, 'b', api)), ...both },
-      clientService: { kmeTls: await kmeTlsOf('siteA') },
-      serverService: { kmeTls: await kmeTlsOf('siteB') },
+      client,
+      server,
+      clientService: { kmes: await Promise.all((client.kmes ?? []).map((kme) => loadedKme(kme, 'siteA'))) },
+      serverService: { kmes: await Promise.all((server.kmes ?? []).map((kme) => loadedKme(kme, 'siteB'))) },
     });
     return sites;
   };
@@ -79,7 +81,7 @@ describe('plain mode', () => {
   it('without a key there is no connection: refused after key-wait, with the reason', async () => {
     const { clientLog, entrance } = await startPair('etsi014', {
       policy: { require: 'qkd', because: 'auth: psk', unsafeAllowClassical: false, keyWaitMs: 50 },
-      kme: { url: 'etsi014://127.0.0.1:1', ksid: 'allocated', openAs: 'same', credentials: NO_PATHS },
+      kmes: [{ ...kmeOf(kmes, 'a', 'etsi014'), url: 'etsi014://127.0.0.1:1' }],
     });
     const socket = connect(entrance);
     await once(socket, 'error');
@@ -152,7 +154,7 @@ describe('plain mode', () => {
     it('gives a key manager that does not answer no more than key-wait', async () => {
       const silent = await new TestApplication(() => {}).listen();
       const { address, log } = await start({
-        kme: { ...kmeOf(kmes, 'b', 'etsi014'), url: `etsi014://127.0.0.1:${silent.address.port}` },
+        kmes: [{ ...kmeOf(kmes, 'b', 'etsi014'), url: `etsi014://127.0.0.1:${silent.address.port}` }],
         policy: { require: 'qkd', unsafeAllowClassical: false, keyWaitMs: 30 },
       });
       const { id, key } = await drawKey(kmes);
@@ -240,8 +242,6 @@ describe('plain mode', () => {
     });
   });
 });
-
-const NO_PATHS = { cert: '', key: '', ca: '' };
 
 async function linesOf(log: TwoSites['clientLog'], count: number) {
   await log.next('connection', () => true, count);

@@ -1,6 +1,7 @@
 /** Services with `auth: psk` at the key managers of the simulator, and keys drawn from them as a stock peer's operator would. */
 import { createKeySource, systemClock } from '../../kdi-client/index.ts';
-import type { ServiceConfig } from '../../proxy/config/index.ts';
+import type { KmeConfig, ServiceConfig } from '../../proxy/config/index.ts';
+import type { KmeSettings } from '../../proxy/key-service/kme.ts';
 import { PlainServerKeys } from '../../proxy/key-service/plain-server-keys.ts';
 import { startServices } from '../../proxy/services.ts';
 import { call } from '../qkd-sim/kme/https-fixture.ts';
@@ -14,20 +15,25 @@ export async function kmeTlsOf(sae: 'siteA' | 'siteB') {
   return { cert: pki[sae].certPem, key: pki[sae].keyPem, ca: pki.ca.certPem };
 }
 
-export function kmeOf(kmes: KmePair, side: 'a' | 'b', api: Api): NonNullable<ServiceConfig['kme']> {
+export function kmeOf(kmes: KmePair, side: 'a' | 'b', api: Api): KmeConfig {
   const [port004, https] = side === 'a' ? [kmes.portA, kmes.httpsA] : [kmes.portB, kmes.httpsB];
   return {
     url: `${api}://127.0.0.1:${api === 'etsi004' ? port004 : https}`,
-    credentials: { cert: '', key: '', ca: '' },
-    ksid: 'allocated',
-    openAs: 'same',
+    weight: 1,
+    access: { by: 'certificate', credentials: { cert: '', key: '', ca: '' } },
+    settings: {},
   };
 }
 
-export function plainService(kme: NonNullable<ServiceConfig['kme']>): Partial<ServiceConfig> {
+/** What the program makes of it, with the files of one SAE. */
+export async function loadedKme({ url, settings }: KmeConfig, sae: 'siteA' | 'siteB'): Promise<KmeSettings> {
+  return { url, ...settings, tls: await kmeTlsOf(sae) };
+}
+
+export function plainService(kme: KmeConfig): Partial<ServiceConfig> {
   return {
     auth: 'psk',
-    kme,
+    kmes: [kme],
     policy: { require: 'qkd', because: 'auth: psk', unsafeAllowClassical: false, keyWaitMs: 5_000 },
     cipherSuites: ['TLS_AES_128_GCM_SHA256', 'TLS_CHACHA20_POLY1305_SHA256'],
   };
@@ -43,7 +49,8 @@ export async function startPlainServer(
   const kme = kmeOf(kmes, 'b', 'etsi014');
   const service = await loadedService({ mode: 'server', connect: backend, ...plainService(kme), ...more });
   const { identity: _, trust: __, ...withoutCertificates } = service;
-  const proxy = await startServices([{ ...withoutCertificates, kmeTls: await kmeTlsOf('siteB') }], { log: log.log });
+  const loaded = await Promise.all(service.config.kmes.map((one) => loadedKme(one, 'siteB')));
+  const proxy = await startServices([{ ...withoutCertificates, kmes: loaded }], { log: log.log });
   return {
     log,
     address: proxy.tunnels[0]?.address as { host: string; port: number },

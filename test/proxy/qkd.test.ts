@@ -2,12 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { expect } from 'chai';
-import type { ServiceConfig } from '../../proxy/config/index.ts';
 import type { PolicySettings, Requirement } from '../../proxy/policy.ts';
 import { startServices } from '../../proxy/services.ts';
 import type { Tunnel } from '../../proxy/tunnel/settings.ts';
 import { SecretBytes } from '../../tls-ext/index.ts';
-import { startKmes, type TestKmes } from './kmes.ts';
+import { kmesAt, startKmes, type TestKmes } from './kmes.ts';
 import { siteCredential } from './pki.ts';
 import {
   CapturedLog,
@@ -23,7 +22,6 @@ import { tlsPeer } from './tls-peer.ts';
 /** Enough for one key in each direction. */
 const ONE_KEY = 64;
 
-const kmeAt = (url: string): Pick<ServiceConfig, 'kme'> => ({ kme: { url, ksid: 'allocated', openAs: 'same' } });
 const requiring = (require: Requirement, keyWaitMs = 5_000): { policy: PolicySettings } => ({
   policy: { require, unsafeAllowClassical: false, keyWaitMs },
 });
@@ -47,8 +45,8 @@ describe('a tunnel with QKD keys', () => {
     sites = await startSites({
       backend: application.address,
       ...more,
-      client: { ...kmeAt(kmes.urlA), ...more.client },
-      server: { ...kmeAt(kmes.urlB), ...more.server },
+      client: { ...kmesAt(kmes.urlA), ...more.client },
+      server: { ...kmesAt(kmes.urlB), ...more.server },
     });
   }
 
@@ -123,7 +121,7 @@ describe('a tunnel with QKD keys', () => {
   });
 
   it('a server that requires qkd refuses a client that has no key manager; both ends say why', async () => {
-    const server = { ...kmeAt(kmes.urlB), ...requiring('qkd-and-pqc') };
+    const server = { ...kmesAt(kmes.urlB), ...requiring('qkd-and-pqc') };
     sites = await startSites({ backend: application.address, server });
     const socket = connect(sites.entrance);
     socket.write('secret');
@@ -216,7 +214,7 @@ describe('a tunnel with QKD keys', () => {
   it("a simulator's keys off loopback are not used without unsafe-allow-simulated", async () => {
     kmes.fill(4 * ONE_KEY);
     const tunnel = await startServices(
-      [await loadedService({ mode: 'server', connect: application.address, ...kmeAt(kmes.urlB) })],
+      [await loadedService({ mode: 'server', connect: application.address, ...kmesAt(kmes.urlB) })],
       { log: new CapturedLog().log },
     );
     const [{ address }] = tunnel.tunnels as [Tunnel];
@@ -246,7 +244,7 @@ describe('a tunnel with QKD keys', () => {
             mode: 'server',
             accept: sites.tunnelPort,
             connect: application.address,
-            ...kmeAt(kmes.urlB),
+            ...kmesAt(kmes.urlB),
           }),
         ],
         { log: log.log },
@@ -273,7 +271,7 @@ describe('a tunnel with QKD keys', () => {
       await sites.client.close();
       const log = new CapturedLog();
       const client = await startServices(
-        [await loadedService({ mode: 'client', connect: sites.tunnelPort, ...kmeAt(kmes.urlA) })],
+        [await loadedService({ mode: 'client', connect: sites.tunnelPort, ...kmesAt(kmes.urlA) })],
         { log: log.log },
       );
       await log.next('keys-ready');
@@ -316,7 +314,7 @@ describe('a tunnel with QKD keys', () => {
     for (const [name, behave] of behaviours) {
       it(`${name}, at the client: connections fall back with kme_unreachable, and none waits`, async () => {
         const url = await brokenKme(behave);
-        await start({ client: kmeAt(url) });
+        await start({ client: kmesAt(url) });
         const problem = await sites.clientLog.next('kme', ({ state }) => state === 'unreachable');
         expect(problem.code).to.match(/^ERR_KDI_/);
         const { atClient, atServer } = await use();
@@ -327,7 +325,7 @@ describe('a tunnel with QKD keys', () => {
       it(`${name}, at the server: connections fall back with peer_kme_unreachable`, async () => {
         const url = await brokenKme(behave);
         kmes.fill(ONE_KEY);
-        await start({ server: kmeAt(url) });
+        await start({ server: kmesAt(url) });
         await sites.serverLog.next('kme', ({ state }) => state === 'unreachable');
         const { atServer } = await useUntil('peer_kme_unreachable');
         expect(atServer).to.include({ mode: 'pqc', reason: 'peer_kme_unreachable' });
@@ -336,7 +334,7 @@ describe('a tunnel with QKD keys', () => {
 
     it('hangs: connections do not wait for it', async () => {
       const url = await brokenKme((socket) => socket.resume());
-      await start({ client: kmeAt(url) });
+      await start({ client: kmesAt(url) });
       const { atServer } = await useUntil('stream_opening');
       expect(atServer).to.include({ mode: 'pqc', reason: 'stream_opening' });
     });

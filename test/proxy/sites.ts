@@ -59,6 +59,9 @@ export async function loadedService(overrides: ServiceOverrides): Promise<Loaded
     peerSae: [peer as string],
     auth: 'certificate',
     credentials: { cert: '', key: '', ca: '' },
+    kmes: [],
+    kmeChoose: 'ordered',
+    kmeFailBackMs: 60_000,
     keysAhead: 4,
     keyTtlMs: 3_600_000,
     policy: { require: 'qkd-or-pqc', unsafeAllowClassical: false, keyWaitMs: 5_000 },
@@ -72,7 +75,12 @@ export async function loadedService(overrides: ServiceOverrides): Promise<Loaded
     config,
     identity: identityOf(credential),
     trust,
-    kmeTls: { cert: credential.certPem, key: credential.keyPem, ca: ca.certPem },
+    kmes: config.kmes.map(({ url, weight, settings }) => ({
+      url,
+      weight,
+      ...settings,
+      tls: { cert: credential.certPem, key: credential.keyPem, ca: ca.certPem },
+    })),
   };
 }
 

@@ -1,6 +1,6 @@
 /** The client's handshake (RFC 8446, 2 and appendix A.1), its steps in the order of the RFC. */
 import { type CipherSuiteInfo, TranscriptHash } from '../crypto/index.ts';
-import type { ClientEngineOptions, QkdResult } from '../engine-types.ts';
+import type { ClientEngineOptions, HandshakeSummary, QkdResult } from '../engine-types.ts';
 import { deriveTrafficKeys, EarlySecret } from '../key-schedule/index.ts';
 import {
   type CertificateRequest,
@@ -41,7 +41,7 @@ import {
   unsupportedExtension,
 } from './faults.ts';
 import { expectFinished, sendFinished } from './finished.ts';
-import { deriveApplicationKeys, enterHandshakeKeys, type KeyChange } from './key-changes.ts';
+import { completeSession, deriveApplicationKeys, enterHandshakeKeys, type KeyChange } from './key-changes.ts';
 import type { Session } from './session.ts';
 import { bodyOf, type HandshakeMessage, type HandshakeWire, receive, SecretScope, type Steps } from './steps.ts';
 
@@ -92,39 +92,41 @@ export function* clientHandshake(
     if (certificateRequest !== undefined) sendClientAuthentication(wire, transcript, options, certificateRequest);
     sendFinished(wire, transcript, handshakeKeys.clientHandshakeTrafficSecret);
 
-    const { mainSecret, clientApplicationTrafficSecret, serverApplicationTrafficSecret } = applicationKeys;
-    wire.protectSending(deriveTrafficKeys(suite, clientApplicationTrafficSecret));
-    wire.protectReceiving(deriveTrafficKeys(suite, serverApplicationTrafficSecret));
-    const transcriptHash = transcript.snapshot();
-    const { qkdPsk, alpn } = extensions;
-    const rekeyNegotiated = (options.offerRekey ?? false) && ((qkdPsk?.features ?? 0) & QkdFeature.rekey) !== 0;
-    return {
-      summary: {
-        group: negotiated.offer.group,
-        cipherSuite: suite.codePoint,
-        ...(alpn === undefined ? {} : { alpnProtocol: alpn }),
-        ...(options.serverName === undefined ? {} : { serverName: options.serverName }),
-        psk: psk === undefined ? 'none' : psk.kind === 'imported' ? 'qkd' : 'plain',
-        ...(psk !== undefined && options.psk?.kind === 'qkd' ? { reference: options.psk.reference } : {}),
-        peerCertificate: psk === undefined || negotiated.certWithExternPsk,
-        ...(options.qkdOffer === undefined ? {} : { qkdOffer: options.qkdOffer }),
-        ...(qkdPsk === undefined ? {} : { qkdResult: qkdPsk.result }),
-        helloRetryRequest: negotiated.retried,
-        rekey: rekeyNegotiated,
-      },
-      suite,
-      rekeyNegotiated,
-      mainSecret: scope.release(mainSecret),
-      clientApplicationTrafficSecret: scope.release(clientApplicationTrafficSecret),
-      serverApplicationTrafficSecret: scope.release(serverApplicationTrafficSecret),
-      exporterSecret: scope.release(applicationKeys.exporterSecret),
-      resumptionSecret: mainSecret.resumptionSecret(transcriptHash),
-      transcriptHash,
-    };
+    wire.protectSending(deriveTrafficKeys(suite, applicationKeys.clientApplicationTrafficSecret));
+    wire.protectReceiving(deriveTrafficKeys(suite, applicationKeys.serverApplicationTrafficSecret));
+    return completeSession(change, applicationKeys, summaryOf(negotiated, extensions, options), {
+      wantsTickets: options.ticketRequest !== undefined,
+      rekeyWithoutKey: 'refuse',
+    });
   } finally {
     scope.wipe();
   }
 }
+
+function summaryOf(
+  { offer, suite, psk, certWithExternPsk, retried }: Negotiated,
+  { qkdPsk, alpn }: EncryptedExtensions['extensions'],
+  options: ClientEngineOptions,
+): HandshakeSummary {
+  const { serverName, qkdOffer, offerRekey, ticketRequest } = options;
+  return {
+    group: offer.group,
+    cipherSuite: suite.codePoint,
+    ...(alpn === undefined ? {} : { alpnProtocol: alpn }),
+    ...(serverName === undefined ? {} : { serverName }),
+    psk: psk === undefined ? 'none' : usedPsk[psk.kind],
+    ...(psk?.kind === 'imported' && options.psk?.kind === 'qkd' ? { reference: options.psk.reference } : {}),
+    peerCertificate: psk === undefined || certWithExternPsk,
+    ...(qkdOffer === undefined ? {} : { qkdOffer }),
+    ...(qkdPsk === undefined ? {} : { qkdResult: qkdPsk.result }),
+    helloRetryRequest: retried,
+    rekey: (offerRekey ?? false) && ((qkdPsk?.features ?? 0) & QkdFeature.rekey) !== 0,
+    tickets: offer.hello.extensions.pskKeyExchangeModes !== undefined,
+    ...(ticketRequest === undefined ? {} : { ticketRequest }),
+  };
+}
+
+const usedPsk = { imported: 'qkd', external: 'plain', resumption: 'resumption' } as const;
 
 function makeClientHello(options: ClientEngineOptions, scope: SecretScope): FirstHello {
   const offer = prepareOffer(options, scope);
@@ -216,8 +218,8 @@ function acceptServerHello(
     psk = offer.psks[selected];
     if (psk === undefined) throw illegalParameter('the server selected a PSK that was not offered');
     if (psk.hash !== suite.hash) throw illegalParameter('the server selected a PSK of another hash than its suite');
-    // A PSK must not stand in for the certificate that was asked for.
-    if (options.auth === 'certificate' && !certWithExternPsk) {
+    // An external PSK must not stand in for the certificate that was asked for; a ticket comes of a session that had one.
+    if (options.auth === 'certificate' && !certWithExternPsk && psk.kind !== 'resumption') {
       throw handshakeFailure('the server selected the PSK without a certificate beside it');
     }
   } else if (options.auth === 'psk') {
@@ -256,17 +258,19 @@ function* expectEncryptedExtensions(
   return { extensions };
 }
 
-/** `used` exactly when the QKD identity was selected, `not_offered` exactly when none was offered. */
+/** `used` exactly when the QKD identity was selected, `resumed` exactly when the ticket was, `not_offered` exactly when none was offered. */
 function expectConsistentResult(
   { qkdOffer }: ClientEngineOptions,
   psk: OfferedIdentity | undefined,
   result: QkdResult | undefined,
 ): void {
   if (qkdOffer === undefined) return;
-  const used = psk?.kind === 'imported';
-  if ((result === 'used') !== used) throw illegalParameter('qkd_psk disagrees with the selected PSK');
-  // Resumption comes with tickets; until then nothing can be resumed.
-  if (result === 'resumed') throw illegalParameter('qkd_psk says resumed, but no ticket was offered');
+  const selected = { used: psk?.kind === 'imported', resumed: psk?.kind === 'resumption' };
+  // A server without the extension may still take a ticket: of a stock session.
+  const silent = result === undefined && !selected.used;
+  if (!silent && ((result === 'used') !== selected.used || (result === 'resumed') !== selected.resumed)) {
+    throw illegalParameter('qkd_psk disagrees with the selected PSK');
+  }
   if (result !== undefined && (result === 'not_offered') !== (qkdOffer.offer === 'none')) {
     throw illegalParameter('qkd_psk disagrees with what was offered');
   }

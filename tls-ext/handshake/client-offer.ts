@@ -11,16 +11,14 @@ import {
   type KeyAgreementProvider,
   type TranscriptHash,
 } from '../crypto/index.ts';
-import type { ClientEngineOptions, QkdPsk } from '../engine-types.ts';
-import { EarlySecret, importPsk, type PskKind, pskBinder } from '../key-schedule/index.ts';
+import type { ClientEngineOptions, QkdPsk, ResumptionPsk, TicketRequest } from '../engine-types.ts';
+import { EarlySecret, type PskKind, pskBinder } from '../key-schedule/index.ts';
 import {
   bindersLengthBytes,
   type ClientHello,
   clientHelloExtensionTypes,
   type ExtensionCodePoints,
   encodeClientHello,
-  encodeQkdKeyReference,
-  encodeQkdPskContext,
   fillBinders,
   type HelloRetryRequest,
   isGrease,
@@ -31,6 +29,7 @@ import {
 import { TlsMisuseError } from '../tls-error.ts';
 import { illegalParameter } from './faults.ts';
 import { codePointsOf, supportedCipherSuites, supportedGroups } from './parameters.ts';
+import { importQkdKey } from './qkd-import.ts';
 import type { SecretScope } from './steps.ts';
 
 /** One PSK identity of the ClientHello and the early secret that its key leads to. */
@@ -38,6 +37,8 @@ export interface OfferedIdentity {
   readonly kind: PskKind;
   readonly hash: HashName;
   readonly identity: Uint8Array;
+  /** Of a ticket; that of an external PSK is 0 (RFC 8446, 4.2.11). */
+  readonly obfuscatedTicketAge?: number;
   readonly earlySecret: EarlySecret;
 }
 
@@ -88,6 +89,7 @@ export function prepareOffer(options: ClientEngineOptions, scope: SecretScope): 
       ...(options.qkdOffer === undefined || codePoints.qkdPsk === undefined
         ? {}
         : { qkdPsk: { features: options.offerRekey ? QkdFeature.rekey : 0, offer: options.qkdOffer } }),
+      ...(options.ticketRequest === undefined ? {} : ticketExtensions(options.ticketRequest)),
       ...(psks.length === 0 ? {} : pskExtensions(options, psks)),
     },
   };
@@ -117,7 +119,7 @@ export function retryOffer(
   // Binders are computed over a transcript in the suite's hash: the other identities have lost their use.
   const psks = offer.psks.filter((psk) => psk.hash === suite.hash);
   for (const psk of offer.psks) if (!psks.includes(psk)) psk.earlySecret.wipe();
-  const { preSharedKey: _, pskKeyExchangeModes: __, certWithExternPsk: ___, ...kept } = offer.hello.extensions;
+  const { preSharedKey: _, certWithExternPsk: __, ...kept } = offer.hello.extensions;
   const hello: ClientHello = {
     ...offer.hello,
     extensions: {
@@ -171,8 +173,11 @@ function offeredIdentities(
   suites: readonly CipherSuiteInfo[],
   scope: SecretScope,
 ): OfferedIdentity[] {
-  if (qkdOffer !== undefined && (qkdOffer.offer === 'key') !== (psk?.kind === 'qkd')) {
-    throw new TlsMisuseError('qkdOffer and psk disagree');
+  if (qkdOffer !== undefined) {
+    const agree =
+      (qkdOffer.offer === 'key') === (psk?.kind === 'qkd') &&
+      (qkdOffer.offer === 'ticket') === (psk?.kind === 'resumption');
+    if (!agree) throw new TlsMisuseError('qkdOffer and psk disagree');
   }
   if (psk === undefined) {
     if (auth === 'psk') throw new TlsMisuseError("auth 'psk' without a PSK");
@@ -180,7 +185,13 @@ function offeredIdentities(
   }
   scope.own(psk.secret);
   try {
-    if (psk.kind === 'resumption') throw new TlsMisuseError('tickets are not offered yet');
+    if (psk.kind === 'resumption') {
+      const identity = ticketIdentity(psk, scope);
+      if (!suites.some(({ hash }) => hash === identity.hash)) {
+        throw new TlsMisuseError('a ticket that fits no cipher suite on offer');
+      }
+      return [identity];
+    }
     if (psk.kind === 'plain') {
       const earlySecret = scope.own(EarlySecret.of('sha256', psk.secret));
       return [{ kind: 'external', hash: 'sha256', identity: Uint8Array.from(psk.identity), earlySecret }];
@@ -193,30 +204,38 @@ function offeredIdentities(
 
 /** The identity and early secret of a QKD key for suites of one hash (RFC 9258). The key itself stays alive. */
 export function importQkdPsk(psk: QkdPsk, hash: HashName, scope: SecretScope): OfferedIdentity {
-  const { reference, context } = psk;
-  if (context.purpose !== 'handshake' || context.drawer !== reference.drawer || context.drawer === context.answerer) {
-    throw new TlsMisuseError('QKD key with a context for another purpose or with other roles');
-  }
-  const imported = importPsk(
-    {
-      externalIdentity: encodeQkdKeyReference(reference),
-      context: encodeQkdPskContext(context),
-      externalKey: psk.secret,
-    },
-    hash,
-  );
+  const imported = importQkdKey(psk, 'handshake', hash);
   const earlySecret = scope.own(EarlySecret.of(hash, imported.key));
   imported.key.wipe();
   return { kind: 'imported', hash, identity: imported.identity, earlySecret };
 }
 
+/** The identity and early secret of a ticket; it serves suites of one hash. */
+export function ticketIdentity(psk: ResumptionPsk, scope: SecretScope): OfferedIdentity {
+  const suite = cipherSuiteInfo(psk.cipherSuite);
+  if (suite === undefined || psk.secret.length !== hashLengthBytes[suite.hash]) {
+    throw new TlsMisuseError('a ticket of a cipher suite that we do not speak');
+  }
+  return {
+    kind: 'resumption',
+    hash: suite.hash,
+    identity: Uint8Array.from(psk.identity),
+    obfuscatedTicketAge: psk.obfuscatedTicketAge ?? 0,
+    earlySecret: scope.own(EarlySecret.of(suite.hash, psk.secret)),
+  };
+}
+
+/** psk_key_exchange_modes says that tickets are of use, ticket_request how many (RFC 8446, 4.2.9; RFC 9149). */
+function ticketExtensions(ticketRequest: TicketRequest): ClientHello['extensions'] {
+  return { pskKeyExchangeModes: [PskKeyExchangeMode.pskDheKe], ticketRequest };
+}
+
 function pskExtensions({ auth }: ClientEngineOptions, psks: readonly OfferedIdentity[]): ClientHello['extensions'] {
   return {
     pskKeyExchangeModes: [PskKeyExchangeMode.pskDheKe],
-    ...(auth === 'certificate' ? { certWithExternPsk: true } : {}),
+    ...(auth === 'certificate' && psks.every(({ kind }) => kind !== 'resumption') ? { certWithExternPsk: true } : {}),
     preSharedKey: {
-      // The age of an external PSK is 0 (RFC 8446, 4.2.11).
-      identities: psks.map(({ identity }) => ({ identity, obfuscatedTicketAge: 0 })),
+      identities: psks.map(({ identity, obfuscatedTicketAge = 0 }) => ({ identity, obfuscatedTicketAge })),
       binders: psks.map((psk) => new Uint8Array(hashLengthBytes[psk.hash])),
     },
   };

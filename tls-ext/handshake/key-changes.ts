@@ -1,8 +1,8 @@
-/** The two changes of keys that a handshake makes, the same in both roles. */
+/** The two changes of keys that a handshake makes, and what it leaves behind: the same in both roles. */
 
 import type { SecretBytes } from '../bytes/index.ts';
-import type { CipherSuiteInfo, TranscriptHash } from '../crypto/index.ts';
-import type { EngineOptions } from '../engine-types.ts';
+import { type CipherSuiteInfo, defaultKeyAgreements, type TranscriptHash } from '../crypto/index.ts';
+import type { EngineOptions, HandshakeSummary } from '../engine-types.ts';
 import {
   type ClientApplicationTrafficSecret,
   type ClientHandshakeTrafficSecret,
@@ -15,6 +15,7 @@ import {
   type ServerHandshakeTrafficSecret,
 } from '../key-schedule/index.ts';
 import { logSecret } from './key-log.ts';
+import type { Session, SessionSettings } from './session.ts';
 import type { HandshakeWire, SecretScope } from './steps.ts';
 
 export interface HandshakeKeys {
@@ -23,6 +24,7 @@ export interface HandshakeKeys {
   readonly serverHandshakeTrafficSecret: ServerHandshakeTrafficSecret;
 }
 
+/** Owned by the handshake's scope until `completeSession`. */
 export interface ApplicationKeys {
   readonly mainSecret: MainSecret;
   readonly clientApplicationTrafficSecret: ClientApplicationTrafficSecret;
@@ -80,5 +82,32 @@ export function deriveApplicationKeys(
     clientApplicationTrafficSecret: clientSecret,
     serverApplicationTrafficSecret: serverSecret,
     exporterSecret,
+  };
+}
+
+/** After the client's Finished: what the connection goes on with, taken out of the handshake's scope. */
+export function completeSession(
+  { scope, options, suite, transcript, clientRandom }: KeyChange,
+  { mainSecret, clientApplicationTrafficSecret, serverApplicationTrafficSecret, exporterSecret }: ApplicationKeys,
+  summary: HandshakeSummary,
+  settings: Pick<SessionSettings, 'wantsTickets' | 'rekeyWithoutKey'>,
+): Session {
+  const transcriptHash = transcript.snapshot();
+  const { random, keyAgreements = defaultKeyAgreements } = options;
+  return {
+    summary,
+    suite,
+    clientApplicationTrafficSecret: scope.release(clientApplicationTrafficSecret),
+    serverApplicationTrafficSecret: scope.release(serverApplicationTrafficSecret),
+    exporterSecret: scope.release(exporterSecret),
+    epoch: {
+      number: 0,
+      mainSecret: scope.release(mainSecret),
+      exporterSecret: exporterSecret.clone() as ExporterSecret,
+      resumptionSecret: mainSecret.resumptionSecret(transcriptHash),
+      transcriptHash,
+    },
+    settings: { random, keyAgreements, ...settings },
+    logSecret: (label, secret) => logSecret(options, label, clientRandom, secret),
   };
 }

@@ -5,9 +5,13 @@ import type { EngineOptions } from '../engine-types.ts';
 export type KeyLogLabel =
   | 'CLIENT_HANDSHAKE_TRAFFIC_SECRET'
   | 'SERVER_HANDSHAKE_TRAFFIC_SECRET'
-  | 'CLIENT_TRAFFIC_SECRET_0'
-  | 'SERVER_TRAFFIC_SECRET_0'
+  /** The number is the epoch's: beyond 0 where a connection was rekeyed. */
+  | `CLIENT_TRAFFIC_SECRET_${number}`
+  | `SERVER_TRAFFIC_SECRET_${number}`
   | 'EXPORTER_SECRET';
+
+/** Writes secrets of one connection. */
+export type SecretLog = (label: KeyLogLabel, secret: SecretBytes) => void;
 
 /** Does nothing unless the option is set. */
 export function logSecret(

@@ -2,7 +2,7 @@
 import { Alert } from '../alert.ts';
 import type { SecretBytes } from '../bytes/index.ts';
 import { defaultKeyAgreements, type TranscriptHash } from '../crypto/index.ts';
-import type { EngineIdentity, ServerEngineOptions } from '../engine-types.ts';
+import type { EngineIdentity, HandshakeSummary, ServerEngineOptions } from '../engine-types.ts';
 import { deriveTrafficKeys, EarlySecret } from '../key-schedule/index.ts';
 import {
   ExtensionType,
@@ -11,6 +11,7 @@ import {
   encodeServerHello,
   HandshakeType,
   ProtocolVersion,
+  PskKeyExchangeMode,
   QkdFeature,
 } from '../messages/index.ts';
 import { TlsError, TlsErrorCode, TlsMisuseError } from '../tls-error.ts';
@@ -24,7 +25,7 @@ import {
 } from './authentication.ts';
 import { handshakeFailure, missingExtension } from './faults.ts';
 import { expectFinished, sendFinished } from './finished.ts';
-import { deriveApplicationKeys, enterHandshakeKeys, type KeyChange } from './key-changes.ts';
+import { completeSession, deriveApplicationKeys, enterHandshakeKeys, type KeyChange } from './key-changes.ts';
 import { codePointsOf } from './parameters.ts';
 import { chooseProtocol } from './server-negotiation.ts';
 import { choosePsk, type PskOutcome } from './server-psk.ts';
@@ -79,38 +80,32 @@ export function* serverHandshake(wire: HandshakeWire, options: ServerEngineOptio
     }
     sendFinished(wire, transcript, handshakeKeys.serverHandshakeTrafficSecret);
     const applicationKeys = deriveApplicationKeys(change, handshakeKeys);
-    const { mainSecret, clientApplicationTrafficSecret, serverApplicationTrafficSecret } = applicationKeys;
-    wire.protectSending(deriveTrafficKeys(suite, serverApplicationTrafficSecret));
+    wire.protectSending(deriveTrafficKeys(suite, applicationKeys.serverApplicationTrafficSecret));
 
     if (asksClient) yield* expectClientAuthentication(wire, transcript, options, outcome);
     yield* expectFinished('ExpectClientFinished', transcript, handshakeKeys.clientHandshakeTrafficSecret);
-    wire.protectReceiving(deriveTrafficKeys(suite, clientApplicationTrafficSecret));
+    wire.protectReceiving(deriveTrafficKeys(suite, applicationKeys.clientApplicationTrafficSecret));
 
-    const transcriptHash = transcript.snapshot();
-    const { serverName } = hello.extensions;
-    return {
-      summary: {
-        group,
-        cipherSuite: suite.codePoint,
-        ...(alpnProtocol === undefined ? {} : { alpnProtocol }),
-        ...(serverName === undefined ? {} : { serverName }),
-        psk: selected?.kind ?? 'none',
-        ...(selected?.reference === undefined ? {} : { reference: selected.reference }),
-        peerCertificate: asksClient,
-        ...(outcome.qkdOffer === undefined ? {} : { qkdOffer: outcome.qkdOffer }),
-        ...(outcome.qkdResult === undefined ? {} : { qkdResult: outcome.qkdResult }),
-        helloRetryRequest: accepted.retried,
-        rekey: rekeyNegotiated,
-      },
-      suite,
-      rekeyNegotiated,
-      mainSecret: scope.release(mainSecret),
-      clientApplicationTrafficSecret: scope.release(clientApplicationTrafficSecret),
-      serverApplicationTrafficSecret: scope.release(serverApplicationTrafficSecret),
-      exporterSecret: scope.release(applicationKeys.exporterSecret),
-      resumptionSecret: mainSecret.resumptionSecret(transcriptHash),
-      transcriptHash,
+    const { serverName, pskKeyExchangeModes, ticketRequest } = hello.extensions;
+    const summary: HandshakeSummary = {
+      group,
+      cipherSuite: suite.codePoint,
+      ...(alpnProtocol === undefined ? {} : { alpnProtocol }),
+      ...(serverName === undefined ? {} : { serverName }),
+      psk: selected?.kind ?? 'none',
+      ...(selected?.reference === undefined ? {} : { reference: selected.reference }),
+      peerCertificate: asksClient,
+      ...(outcome.qkdOffer === undefined ? {} : { qkdOffer: outcome.qkdOffer }),
+      ...(outcome.qkdResult === undefined ? {} : { qkdResult: outcome.qkdResult }),
+      helloRetryRequest: accepted.retried,
+      rekey: rekeyNegotiated,
+      tickets: pskKeyExchangeModes?.includes(PskKeyExchangeMode.pskDheKe) ?? false,
+      ...(ticketRequest === undefined ? {} : { ticketRequest }),
     };
+    return completeSession(change, applicationKeys, summary, {
+      wantsTickets: false,
+      rekeyWithoutKey: options.rekeyWithoutKey ?? 'accept',
+    });
   } finally {
     scope.wipe();
   }

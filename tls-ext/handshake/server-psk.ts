@@ -1,5 +1,6 @@
 /** Which PSK a server uses, if any: asked of the owner of the keys, then proved by its binder (RFC 8446, 4.2.11; RFC 9258; RFC 9973). */
-import { bytesEqual, DecodeError } from '../bytes/index.ts';
+import { bytesEqual } from '../bytes/index.ts';
+import type { HashName } from '../crypto/index.ts';
 import type {
   OfferedPsk,
   PskDecision,
@@ -9,11 +10,12 @@ import type {
   QkdResult,
   ServerEngineOptions,
 } from '../engine-types.ts';
-import { decodeImportedIdentity, EarlySecret, TARGET_PROTOCOL_TLS13, verifyPskBinder } from '../key-schedule/index.ts';
-import { decodeQkdKeyReference, PskKeyExchangeMode } from '../messages/index.ts';
+import { EarlySecret, verifyPskBinder } from '../key-schedule/index.ts';
+import { PskKeyExchangeMode, type ReceivedClientHello } from '../messages/index.ts';
 import { TlsMisuseError } from '../tls-error.ts';
-import { importQkdPsk, type OfferedIdentity } from './client-offer.ts';
+import { importQkdPsk, type OfferedIdentity, ticketIdentity } from './client-offer.ts';
 import { badBinder, handshakeFailure, illegalParameter } from './faults.ts';
+import { referenceOf } from './qkd-import.ts';
 import type { AcceptedClientHello } from './server-retry.ts';
 import { awaitPskDecision, type HandshakeWire, type SecretScope, type Steps } from './steps.ts';
 
@@ -35,7 +37,7 @@ export interface PskOutcome {
 /** The PSK whose binder has been verified. */
 export interface SelectedPsk {
   readonly index: number;
-  readonly kind: 'qkd' | 'plain';
+  readonly kind: 'qkd' | 'plain' | 'resumption';
   readonly earlySecret: EarlySecret;
   readonly certWithExternPsk: boolean;
   readonly reference: QkdKeyReference | undefined;
@@ -49,12 +51,12 @@ export function* choosePsk(
   scope: SecretScope,
   accepted: AcceptedClientHello,
 ): Steps<PskOutcome> {
-  const { hello } = accepted;
+  const { hello, retried } = accepted;
   const certWithExternPsk = options.auth === 'certificate' && (hello.extensions.certWithExternPsk ?? false);
   const offered = eligiblePsks(accepted, options, certWithExternPsk);
   const qkdPsk = options.qkd ? hello.extensions.qkdPsk : undefined;
   const qkdOffer = qkdPsk?.offer;
-  if (qkdOffer !== undefined) expectConsistentOffer(accepted, qkdOffer);
+  if (qkdOffer !== undefined) expectConsistentOffer(hello, qkdOffer, retried);
   const outcome = { qkdOffer, qkdFeatures: qkdPsk?.features ?? 0 };
   const resultOf = (result: QkdResult) =>
     qkdOffer === undefined ? undefined : qkdOffer.offer === 'none' ? 'not_offered' : result;
@@ -77,14 +79,11 @@ export function* choosePsk(
     switch (decision.action) {
       case 'use': {
         if (candidates.length === 0) throw new TlsMisuseError('a PSK was provided, but none was offered');
-        const selected = selectPsk(accepted, decision.psk, candidates.length, certWithExternPsk, scope);
+        expectUsablePsk(decision.psk, options, certWithExternPsk);
+        const selected = selectPsk(accepted, decision.psk, certWithExternPsk, scope);
         if (selected !== undefined) {
-          return {
-            ...outcome,
-            selected,
-            qkdResult: resultOf(selected.kind === 'qkd' ? 'used' : 'unavailable'),
-            refused: false,
-          };
+          if (selected.kind === 'resumption') expectTicketAllowed(hello, qkdOffer);
+          return { ...outcome, selected, qkdResult: resultOf(resultOfUse[selected.kind]), refused: false };
         }
         // The client meant another key, context or hash than ours: as if it had offered nothing.
         candidates = [];
@@ -99,69 +98,81 @@ export function* choosePsk(
   }
 }
 
+/** A plain PSK is nothing that `qkd_psk` speaks of. */
+const resultOfUse = { qkd: 'used', resumption: 'resumed', plain: 'unavailable' } as const;
+
 /**
  * The identities to look at. A PSK never weakens authentication: where
  * certificates are asked for, external PSKs without extension 33 are not there.
+ * What may be a ticket is, if its owner is to be asked.
  */
 function eligiblePsks(
   { hello }: AcceptedClientHello,
-  { auth }: ServerEngineOptions,
+  { auth, acceptTickets }: ServerEngineOptions,
   certWithExternPsk: boolean,
 ): OfferedPsk[] {
   const { preSharedKey, pskKeyExchangeModes } = hello.extensions;
   if (preSharedKey === undefined || !pskKeyExchangeModes?.includes(PskKeyExchangeMode.pskDheKe)) return [];
-  if (auth === 'certificate' && !certWithExternPsk) return [];
-  return preSharedKey.identities.slice(0, MAX_CONSIDERED_IDENTITIES).map(({ identity }) => {
+  const onlyTickets = auth === 'certificate' && !certWithExternPsk;
+  if (onlyTickets && !acceptTickets) return [];
+  return preSharedKey.identities.slice(0, MAX_CONSIDERED_IDENTITIES).flatMap(({ identity }) => {
     const reference = referenceOf(identity);
-    return { identity, ...(reference === undefined ? {} : { reference }) };
+    if (reference === undefined) return [{ identity }];
+    return onlyTickets ? [] : [{ identity, reference }];
   });
 }
 
-/** The QKD key that an identity names, if it is an imported one of ours. */
-function referenceOf(identity: Uint8Array): QkdKeyReference | undefined {
-  try {
-    const imported = decodeImportedIdentity(identity);
-    if (imported.targetProtocol !== TARGET_PROTOCOL_TLS13) return undefined;
-    return decodeQkdKeyReference(imported.externalIdentity);
-  } catch (error) {
-    if (error instanceof DecodeError) return undefined;
-    throw error;
+/** What the owner of the keys may decide: a key beside certificates or instead of them, a ticket where tickets are looked at. */
+function expectUsablePsk(
+  { kind }: UsablePsk,
+  { auth, acceptTickets }: ServerEngineOptions,
+  certWithExternPsk: boolean,
+): void {
+  if (kind === 'resumption') {
+    if (!acceptTickets) throw new TlsMisuseError('a ticket is used, but acceptTickets is off');
+  } else if (auth === 'certificate' && !certWithExternPsk) {
+    throw new TlsMisuseError('a PSK is used without extension 33, where certificates are asked for');
   }
 }
 
-/** `qkd_psk` says `key` exactly when there is an identity that names one. */
-function expectConsistentOffer({ hello }: AcceptedClientHello, { offer }: QkdOffer): void {
-  const identities = hello.extensions.preSharedKey?.identities ?? [];
+/** RFC 9973, 5.1: all PSKs beside extension 33 are external; and qkd_psk must have said `ticket`. */
+function expectTicketAllowed({ extensions }: ReceivedClientHello, qkdOffer: QkdOffer | undefined): void {
+  if (extensions.certWithExternPsk) throw illegalParameter('a ticket beside tls_cert_with_extern_psk');
+  if (qkdOffer !== undefined && qkdOffer.offer !== 'ticket')
+    throw illegalParameter('qkd_psk disagrees with the ticket');
+}
+
+/**
+ * `qkd_psk` says `key` exactly when there is an identity that names one, and `ticket` only if there is one. A second
+ * ClientHello repeats it, even if it has lost its ticket because HelloRetryRequest selected a suite of another hash.
+ */
+function expectConsistentOffer({ extensions }: ReceivedClientHello, { offer }: QkdOffer, retried: boolean): void {
+  const identities = extensions.preSharedKey?.identities ?? [];
   const namesKey = identities.some(({ identity }) => referenceOf(identity) !== undefined);
-  if ((offer === 'key') !== namesKey || (offer === 'ticket' && identities.length === 0)) {
+  if ((offer === 'key') !== namesKey || (offer === 'ticket' && identities.length === 0 && !retried)) {
     throw illegalParameter('qkd_psk disagrees with pre_shared_key');
   }
+  if (offer === 'ticket' && extensions.certWithExternPsk) {
+    throw illegalParameter('a ticket beside tls_cert_with_extern_psk');
+  }
 }
+
+type UsablePsk = Extract<PskDecision, { action: 'use' }>['psk'];
 
 /** Finds the identity of our key among those looked at, and verifies its binder. The key is wiped. */
 function selectPsk(
   { hello, message, suite, transcript }: AcceptedClientHello,
-  psk: Extract<PskDecision, { action: 'use' }>['psk'],
-  consideredIdentities: number,
+  psk: UsablePsk,
   certWithExternPsk: boolean,
   scope: SecretScope,
 ): SelectedPsk | undefined {
   scope.own(psk.secret);
   try {
-    if (psk.kind === 'resumption') throw new TlsMisuseError('tickets are not accepted yet');
-    if (psk.kind === 'plain' && suite.hash !== 'sha256') return undefined;
-    const ours: OfferedIdentity =
-      psk.kind === 'qkd'
-        ? importQkdPsk(psk, suite.hash, scope)
-        : {
-            kind: 'external',
-            hash: 'sha256',
-            identity: psk.identity,
-            earlySecret: scope.own(EarlySecret.of('sha256', psk.secret)),
-          };
+    const ours = identityOf(psk, suite.hash, scope);
+    if (ours.hash !== suite.hash) return undefined;
     const { identities, binders } = hello.extensions.preSharedKey ?? { identities: [], binders: [] };
     const index = identities
-      .slice(0, consideredIdentities)
+      .slice(0, MAX_CONSIDERED_IDENTITIES)
       .findIndex(({ identity }) => bytesEqual(identity, ours.identity));
     const binder = binders[index];
     if (binder === undefined) return undefined;
@@ -180,6 +191,19 @@ function selectPsk(
     };
   } finally {
     psk.secret.wipe();
+  }
+}
+
+function identityOf(psk: UsablePsk, hash: HashName, scope: SecretScope): OfferedIdentity {
+  switch (psk.kind) {
+    case 'qkd':
+      return importQkdPsk(psk, hash, scope);
+    case 'plain': {
+      const earlySecret = scope.own(EarlySecret.of('sha256', psk.secret));
+      return { kind: 'external', hash: 'sha256', identity: psk.identity, earlySecret };
+    }
+    case 'resumption':
+      return ticketIdentity(psk, scope);
   }
 }
 

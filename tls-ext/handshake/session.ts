@@ -1,33 +1,33 @@
-import type { CipherSuiteInfo } from '../crypto/index.ts';
+import type { CipherSuiteInfo, KeyAgreementProvider } from '../crypto/index.ts';
 import type { HandshakeSummary } from '../engine-types.ts';
 import type {
   ClientApplicationTrafficSecret,
   ExporterSecret,
-  MainSecret,
-  ResumptionSecret,
   ServerApplicationTrafficSecret,
 } from '../key-schedule/index.ts';
+import type { Epoch } from './epoch.ts';
+import type { SecretLog } from './key-log.ts';
 
 /** What a completed handshake leaves behind. The connection owns its secrets and wipes them. */
 export interface Session {
   readonly summary: HandshakeSummary;
   readonly suite: CipherSuiteInfo;
-  /** Both ends set the feature bit: rekeying is on and a plain KeyUpdate is not allowed. */
-  readonly rekeyNegotiated: boolean;
-  /** main_0, from which a rekey goes on. */
-  readonly mainSecret: MainSecret;
   readonly clientApplicationTrafficSecret: ClientApplicationTrafficSecret;
   readonly serverApplicationTrafficSecret: ServerApplicationTrafficSecret;
+  /** Of the handshake, for the whole life of the connection. */
   readonly exporterSecret: ExporterSecret;
-  readonly resumptionSecret: ResumptionSecret;
-  /** th_0: Transcript-Hash through client Finished. */
-  readonly transcriptHash: Uint8Array;
+  /** Epoch 0, from which a rekey goes on. */
+  readonly epoch: Epoch;
+  readonly settings: SessionSettings;
+  readonly logSecret: SecretLog;
 }
 
-export function wipeSession(session: Session): void {
-  session.mainSecret.wipe();
-  session.clientApplicationTrafficSecret.wipe();
-  session.serverApplicationTrafficSecret.wipe();
-  session.exporterSecret.wipe();
-  session.resumptionSecret.wipe();
+/** What of the options goes on to bind. */
+export interface SessionSettings {
+  readonly random: (lengthBytes: number) => Uint8Array;
+  readonly keyAgreements: KeyAgreementProvider;
+  /** Client: tickets are asked for. */
+  readonly wantsTickets: boolean;
+  /** Server: what a rekey without a key is answered with. */
+  readonly rekeyWithoutKey: 'accept' | 'refuse';
 }

@@ -1,10 +1,10 @@
 /**
- * A handshake is a generator: its body reads as the steps of the RFC in their
+ * A handshake, or a rekey, is a generator: its body reads as the steps of the RFC in their
  * order, and it pauses where it needs something from outside. What it holds
  * between two steps is what it has proved so far, nothing else.
  */
 import { concatBytes } from '../bytes/index.ts';
-import type { EngineEvent, PeerVerdict, PskDecision, QkdResult } from '../engine-types.ts';
+import type { EngineEvent, PeerVerdict, PskDecision, QkdPsk, QkdResult } from '../engine-types.ts';
 import type { TrafficKeys } from '../key-schedule/index.ts';
 import { HANDSHAKE_HEADER_BYTES, type HandshakeType, handshakeTypeName } from '../messages/index.ts';
 import { TlsMisuseError } from '../tls-error.ts';
@@ -26,7 +26,10 @@ export type HandshakeState =
   | 'ExpectClientCertificate'
   | 'ExpectClientVerdict'
   | 'ExpectClientCertificateVerify'
-  | 'ExpectClientFinished';
+  | 'ExpectClientFinished'
+  | 'ExpectRekeyResponse'
+  | 'ExpectRekeyKey'
+  | 'ExpectRekeyFinish';
 
 /** One handshake message, header included. Owned by the handshake: views into it may be kept. */
 export interface HandshakeMessage {
@@ -38,12 +41,16 @@ export function bodyOf(message: HandshakeMessage): Uint8Array {
   return message.bytes.subarray(HANDSHAKE_HEADER_BYTES);
 }
 
-export type Pause = { readonly awaits: 'message' | 'psk-decision' | 'verdict'; readonly state: HandshakeState };
+export type Pause = {
+  readonly awaits: 'message' | 'psk-decision' | 'verdict' | 'rekey-key';
+  readonly state: HandshakeState;
+};
 
 export type Answer =
   | { readonly kind: 'message'; readonly message: HandshakeMessage }
   | { readonly kind: 'psk-decision'; readonly decision: PskDecision }
-  | { readonly kind: 'verdict'; readonly verdict: PeerVerdict };
+  | { readonly kind: 'verdict'; readonly verdict: PeerVerdict }
+  | { readonly kind: 'rekey-key'; readonly key: QkdPsk | undefined };
 
 export type Steps<T> = Generator<Pause, T, Answer>;
 
@@ -86,6 +93,12 @@ export function* awaitVerdict(state: 'ExpectServerVerdict' | 'ExpectClientVerdic
   const answer = yield { awaits: 'verdict', state };
   if (answer.kind !== 'verdict') throw new TlsMisuseError(`${state} answered with a ${answer.kind}`);
   return answer.verdict;
+}
+
+export function* awaitRekeyKey(): Steps<QkdPsk | undefined> {
+  const answer = yield { awaits: 'rekey-key', state: 'ExpectRekeyKey' };
+  if (answer.kind !== 'rekey-key') throw new TlsMisuseError(`ExpectRekeyKey answered with a ${answer.kind}`);
+  return answer.key;
 }
 
 /** Everything secret that a handshake holds. Wiped when the handshake ends in whatever way, except what was released. */

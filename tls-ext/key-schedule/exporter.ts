@@ -1,4 +1,4 @@
-/** Exporters (RFC 9846, "Exporters"; RFC 8446, 7.5) and the channel binding `tls-exporter` (RFC 9266). */
+/** Exporters (RFC 9846, "Exporters"; RFC 8446, 7.5). */
 import { emptyHash, type HashName, hash as hashOf } from '../crypto/hash.ts';
 import { deriveSecret, hkdfExpandLabel } from '../crypto/hkdf.ts';
 import type { ExporterSecret } from './secrets.ts';
@@ -15,12 +15,4 @@ export function exportKeyingMaterial(
   const exported = hkdfExpandLabel(hash, derived, 'exporter', hashOf(hash, context), lengthBytes);
   derived.wipe();
   return exported.expose();
-}
-
-const CHANNEL_BINDING_LABEL = 'EXPORTER-Channel-Binding';
-const CHANNEL_BINDING_BYTES = 32;
-
-/** The channel binding `tls-exporter`: 32 bytes that both ends of this connection have and nobody else. */
-export function tlsExporterChannelBinding(hash: HashName, secret: ExporterSecret): Uint8Array {
-  return exportKeyingMaterial(hash, secret, CHANNEL_BINDING_LABEL, new Uint8Array(0), CHANNEL_BINDING_BYTES);
 }

@@ -1,4 +1,4 @@
-export { exportKeyingMaterial, tlsExporterChannelBinding } from './exporter.ts';
+export { exportKeyingMaterial } from './exporter.ts';
 export {
   finishedVerifyData,
   pskBinder,

@@ -1,4 +1,5 @@
 import { type ByteWriter, decodeWhole, encode } from '../bytes/index.ts';
+import type { TicketRequest } from '../engine-types.ts';
 import {
   decodeCodePoints,
   decodeExtensionList,
@@ -31,6 +32,7 @@ import {
   statusRequest,
   supportedGroups,
   supportedVersions,
+  ticketRequest,
 } from './negotiation-extensions.ts';
 import { bindersLengthBytes, type OfferedPsks, offeredPsks } from './pre-shared-key.ts';
 import { type QkdPskClientHello, qkdPskClientHello } from './qkd-psk.ts';
@@ -53,6 +55,7 @@ export interface ClientHelloFields {
   readonly keyShare?: readonly KeyShareEntry[];
   readonly earlyData?: true;
   readonly certWithExternPsk?: true;
+  readonly ticketRequest?: TicketRequest;
   readonly qkdPsk?: QkdPskClientHello;
   readonly preSharedKey?: OfferedPsks;
 }
@@ -89,6 +92,7 @@ const codecs: ExtensionCodecs<ClientHelloFields> = {
   keyShare: clientShares,
   earlyData: flag(ExtensionType.earlyData),
   certWithExternPsk: flag(ExtensionType.certWithExternPsk),
+  ticketRequest,
   qkdPsk: qkdPskClientHello,
   preSharedKey: offeredPsks,
 };

@@ -11,7 +11,7 @@ import {
 } from './extension-block.ts';
 import { ExtensionType } from './extension-type.ts';
 import { encodeHandshake, HandshakeType } from './handshake-type.ts';
-import { recordSizeLimit, selectedAlpn, supportedGroups } from './negotiation-extensions.ts';
+import { recordSizeLimit, selectedAlpn, supportedGroups, ticketRequestHint } from './negotiation-extensions.ts';
 import { type QkdPskEncryptedExtensions, qkdPskEncryptedExtensions } from './qkd-psk.ts';
 
 export interface EncryptedExtensionsFields {
@@ -21,6 +21,8 @@ export interface EncryptedExtensionsFields {
   readonly alpn?: string;
   readonly recordSizeLimit?: number;
   readonly earlyData?: true;
+  /** How many tickets the server means to send. */
+  readonly ticketRequest?: number;
   readonly qkdPsk?: QkdPskEncryptedExtensions;
 }
 
@@ -35,6 +37,7 @@ const codecs: ExtensionCodecs<EncryptedExtensionsFields> = {
   alpn: selectedAlpn,
   recordSizeLimit,
   earlyData: flag(ExtensionType.earlyData),
+  ticketRequest: ticketRequestHint,
   qkdPsk: qkdPskEncryptedExtensions,
 };
 

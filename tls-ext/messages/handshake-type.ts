@@ -12,6 +12,11 @@ export const HandshakeType = {
   certificateVerify: 15,
   finished: 20,
   keyUpdate: 24,
+  /** draft-qstunnel-tls-qkd-psk, "Rekeying a live connection". */
+  rekeyRequest: 0xe0,
+  rekeyResponse: 0xe1,
+  rekeyFinish: 0xe2,
+  rekeyWanted: 0xe3,
   /** Never on the wire: stands for the first ClientHello in the transcript after a HelloRetryRequest. */
   messageHash: 254,
 } as const;

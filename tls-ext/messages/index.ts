@@ -26,4 +26,5 @@ export {
   type QkdPskClientHello,
   type QkdPskEncryptedExtensions,
 } from './qkd-psk.ts';
+export * from './rekey.ts';
 export * from './server-hello.ts';

@@ -12,6 +12,8 @@ export const MAX_CLIENT_HELLO_BYTES = 32_768;
 export const MAX_CERTIFICATE_MESSAGE_BYTES = 131_072;
 /** A CertificateRequest may carry the names of many authorities. */
 export const MAX_CERTIFICATE_REQUEST_BYTES = 65_536;
+/** A rekey_request with a share of SecP384r1MLKEM1024 and the longest identity is about 2.8 KiB. */
+export const MAX_REKEY_MESSAGE_BYTES = 4096;
 
 export const MAX_EXTENSIONS = 64;
 export const MAX_CIPHER_SUITES = 256;
@@ -39,6 +41,11 @@ export function maxMessageBytes(type: number): number {
       return MAX_CERTIFICATE_MESSAGE_BYTES;
     case HandshakeType.certificateRequest:
       return MAX_CERTIFICATE_REQUEST_BYTES;
+    case HandshakeType.rekeyRequest:
+    case HandshakeType.rekeyResponse:
+    case HandshakeType.rekeyFinish:
+    case HandshakeType.rekeyWanted:
+      return MAX_REKEY_MESSAGE_BYTES;
     default:
       return MAX_MESSAGE_BYTES;
   }

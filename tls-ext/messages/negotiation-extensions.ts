@@ -1,5 +1,6 @@
 /** Codecs of the extensions that are lists or single values; RFC 9846 ("Extensions") unless said otherwise. */
 import { type ByteReader, type ByteWriter, DecodeError, decodeWhole } from '../bytes/index.ts';
+import type { TicketRequest } from '../engine-types.ts';
 import { decodeCodePoints, type ExtensionCodec, encodeCodePoints, illegalParameter } from './extension-block.ts';
 import { ExtensionType } from './extension-type.ts';
 import {
@@ -153,6 +154,20 @@ export const certificateStatus: ExtensionCodec<Uint8Array> = {
     return reader.vector(3, 1);
   },
   encode: (writer, response) => writer.u8(STATUS_TYPE_OCSP).vector(3, response),
+};
+
+/** RFC 9149: ClientTicketRequest. */
+export const ticketRequest: ExtensionCodec<TicketRequest> = {
+  type: ExtensionType.ticketRequest,
+  decode: (reader) => ({ newSessionCount: reader.u8(), resumptionCount: reader.u8() }),
+  encode: (writer, { newSessionCount, resumptionCount }) => writer.u8(newSessionCount).u8(resumptionCount),
+};
+
+/** RFC 9149: `uint8 expected_count` of a ServerTicketRequestHint. */
+export const ticketRequestHint: ExtensionCodec<number> = {
+  type: ExtensionType.ticketRequest,
+  decode: (reader) => reader.u8(),
+  encode: (writer, expectedCount) => writer.u8(expectedCount),
 };
 
 /** RFC 8446, 4.2.10: `uint32 max_early_data_size` of a NewSessionTicket. */

@@ -91,6 +91,11 @@ class HalfConnection {
     return this.sequence;
   }
 
+  /** The part of the AEAD's usage limit (in records) that this key has used up. */
+  get limitShare(): number {
+    return this.sequence / this.aead.sealLimitRecords;
+  }
+
   /** Ends this epoch. The `KeyObject` is out of our reach and goes with the garbage. */
   wipe(): void {
     this.#wiped = true;
@@ -102,14 +107,14 @@ class HalfConnection {
   }
 }
 
-/** The share of an AEAD's limit after which a key update is due: time enough for it to happen. */
-const UPDATE_DUE_SHARE = 0.75;
+/** The part of an AEAD's limit that application data may use up: the rest is for the messages that end the key, or the connection. */
+const APPLICATION_DATA_SHARE = 15 / 16;
 
 /** The sending half. Takes ownership of the keys and wipes them. */
 export class SealingHalf extends HalfConnection {
-  /** Whether the AEAD's usage limit is near: update the keys. */
-  get updateDue(): boolean {
-    return this.sequence >= this.aead.sealLimitRecords * UPDATE_DUE_SHARE;
+  /** Throws `TlsError` internal_error if so many records of application data would come too close to the AEAD's limit. */
+  expectRoomFor(records: number): void {
+    if (this.sequence + records > this.aead.sealLimitRecords * APPLICATION_DATA_SHARE) throw limitReached();
   }
 
   /**
@@ -119,9 +124,7 @@ export class SealingHalf extends HalfConnection {
    */
   sealRecord(inner: Uint8Array, target: Uint8Array, at: number): number {
     this.expectAlive();
-    if (this.sequence >= this.aead.sealLimitRecords) {
-      throw new TlsError(TlsErrorCode.limit, Alert.internalError, 'AEAD usage limit reached without a key update');
-    }
+    if (this.sequence >= this.aead.sealLimitRecords) throw limitReached();
     const header = protectedHeader(inner.length + AEAD_TAG_BYTES);
     const cipher = createAeadCipher(this.aead, this.key, this.nonce.at(this.sequence++));
     cipher.setAAD(header);
@@ -159,4 +162,8 @@ export class OpeningHalf extends HalfConnection {
     this.sequence++;
     return inner;
   }
+}
+
+function limitReached(): TlsError {
+  return new TlsError(TlsErrorCode.limit, Alert.internalError, 'AEAD usage limit reached without new keys');
 }

@@ -2,6 +2,7 @@ export { createBufferPool, defaultBufferPool } from './buffer-pool.ts';
 export {
   BULK_BUFFER_BYTES,
   ContentType,
+  expectTls,
   LEGACY_CLIENT_HELLO_VERSION,
   LEGACY_RECORD_VERSION,
   MAX_CIPHERTEXT_BYTES,
@@ -12,7 +13,8 @@ export {
   RECORD_HEADER_BYTES,
 } from './record-format.ts';
 export {
-  MAX_EMPTY_RECORDS_IN_A_ROW,
+  CONTENT_BYTES_PER_EMPTY_RECORD,
+  MAX_EMPTY_RECORDS,
   type OpenedRecord,
   RecordReader,
   type RecordReaderOptions,

@@ -65,3 +65,10 @@ export function writeRecordHeader(
   target[at + 3] = lengthBytes >>> 8;
   target[at + 4] = lengthBytes;
 }
+
+/** A peer that speaks plaintext HTTP or another protocol altogether is told apart by its first byte. */
+export function expectTls([contentType]: Uint8Array): void {
+  if (!Object.values(ContentType).some((type) => type === contentType)) {
+    throw new TlsError(TlsErrorCode.protocolVersion, Alert.protocolVersion, 'the peer does not speak TLS');
+  }
+}

@@ -50,8 +50,10 @@ export interface RecordReaderOptions {
   readonly pool?: BufferPool;
 }
 
-/** Records of application data without content that a peer may send in a row. */
-export const MAX_EMPTY_RECORDS_IN_A_ROW = 32;
+/** Records of application data without content that a peer may send … */
+export const MAX_EMPTY_RECORDS = 32;
+/** … and one more for so many bytes of content. */
+export const CONTENT_BYTES_PER_EMPTY_RECORD = 1024;
 
 /** level, description. */
 const ALERT_BYTES = 2;
@@ -62,7 +64,8 @@ export class RecordReader {
   #half: OpeningHalf | undefined;
   #maxInnerBytes = MAX_INNER_PLAINTEXT_BYTES;
   #openedAny = false;
-  #emptyRecordsInARow = 0;
+  /** Empty records, less those that content has made up for. */
+  #emptyRecords = 0;
   #skipping = false;
   #skippableBytes = 0;
   /** What the decipher returned last: memory of its own, to be freed once it has been copied. */
@@ -83,6 +86,11 @@ export class RecordReader {
   /** Records opened under the present keys. */
   get recordCount(): number {
     return this.#half?.recordCount ?? 0;
+  }
+
+  /** The part of the AEAD's usage limit that the peer has used up of the present keys. */
+  get limitShare(): number {
+    return this.#half?.limitShare ?? 0;
   }
 
   /** Bytes received that are no whole record yet, or that `next` has not come to. */
@@ -259,7 +267,7 @@ export class RecordReader {
     switch (type) {
       case ContentType.applicationData:
         if (contentBytes === 0) {
-          if (++this.#emptyRecordsInARow > MAX_EMPTY_RECORDS_IN_A_ROW) throw unexpectedRecord('too many empty records');
+          if (++this.#emptyRecords > MAX_EMPTY_RECORDS) throw unexpectedRecord('too many empty records');
           return undefined;
         }
         break;
@@ -270,7 +278,9 @@ export class RecordReader {
       default:
         throw unexpectedRecord(`content type ${type} in a protected record`);
     }
-    this.#emptyRecordsInARow = 0;
+    if (this.#emptyRecords > 0) {
+      this.#emptyRecords = Math.max(0, this.#emptyRecords - contentBytes / CONTENT_BYTES_PER_EMPTY_RECORD);
+    }
     this.#lastInner = inner;
     return { type, bytes: plainBytes(inner).subarray(0, contentBytes), protected: true };
   }

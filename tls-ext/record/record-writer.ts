@@ -57,9 +57,9 @@ export class RecordWriter {
     return this.#half !== undefined;
   }
 
-  /** Whether the AEAD's usage limit is near: update this direction's keys. */
-  get keyUpdateDue(): boolean {
-    return this.#half?.updateDue ?? false;
+  /** The part of the AEAD's usage limit that the present keys have used up: from 0 to 1. */
+  get limitShare(): number {
+    return this.#half?.limitShare ?? 0;
   }
 
   /** Records sealed under the present keys. */
@@ -97,6 +97,7 @@ export class RecordWriter {
   writeApplicationData(plaintext: Uint8Array): WriteChunk[] {
     const half = this.#expectKeys();
     if (plaintext.length === 0) return [];
+    half.expectRoomFor(Math.ceil(plaintext.length / this.#maxContentBytes));
     if (plaintext.length < SMALL_WRITE_BYTES) {
       return [{ bytes: this.#writeProtected(half, ContentType.applicationData, plaintext) }];
     }
@@ -119,6 +120,7 @@ export class RecordWriter {
       return this.writeApplicationData(buffer.subarray(start, end));
     }
     const half = this.#expectKeys();
+    half.expectRoomFor(Math.ceil((end - start) / this.#maxContentBytes));
     return this.#fillBulkBuffers(end - start, (from, to, target, at) => {
       const borrowed = buffer[start + to] as number;
       buffer[start + to] = ContentType.applicationData;

@@ -268,17 +268,6 @@ describe('kdi-client/pool/drawer-pool', () => {
     expect(bench.source.draws).to.equal(4);
   });
 
-  it('cuts chunks into many keys', async () => {
-    const bench = new Bench({ highWatermark: 4 });
-    bench.source.keysPerChunk = 8;
-    await bench.up();
-    expect(bench.source.draws).to.equal(1);
-    expect(bench.pool.status().ready).to.equal(8);
-    for (let i = 0; i < 5; i++) leaseOf(bench.pool.take()).commit();
-    await settle();
-    expect(bench.source.draws).to.equal(2);
-  });
-
   it('starts at the low watermark, not before', async () => {
     const bench = await new Bench({ lowWatermark: 1, highWatermark: 4 }).up();
     for (let i = 0; i < 2; i++) leaseOf(bench.pool.take()).commit();

@@ -97,7 +97,7 @@ export class FakeSource implements KeySource {
   async openDraw(_peer: string, options: OpenDrawOptions = {}): Promise<DrawStream> {
     await this.#answer(this.openError, options);
     const ksid = new Uint8Array(16).fill(++this.streamsOpened);
-    const announcement = { ksid, qos: QOS };
+    const announcement = { ksid, qos: { ...QOS, keyChunkSizeBytes: 32 * this.keysPerChunk } };
     options.onAnnouncement?.(announcement);
     this.streamsOpen++;
     let index = 0;

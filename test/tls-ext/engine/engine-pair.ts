@@ -120,12 +120,15 @@ export function qkdPsk(overrides: Partial<QkdPsk> = {}, fill = 0x51): QkdPsk {
 }
 
 export type PskRequired = Extract<EngineEvent, { type: 'psk-required' }>;
+export type RekeyKeyRequired = Extract<EngineEvent, { type: 'rekey-key-required' }>;
 export type PeerCertificate = Extract<EngineEvent, { type: 'peer-certificate' }>;
 
 /** How a side answers; `undefined` = not now, the test does it. */
 export interface Answers {
   psk?(event: PskRequired): PskDecision | undefined;
   verdict?(event: PeerCertificate): PeerVerdict | undefined;
+  /** `'later'` = not now; `undefined` = the server does not have the key. */
+  rekeyKey?(event: RekeyKeyRequired): QkdPsk | undefined | 'later';
 }
 
 export class Side {
@@ -161,6 +164,11 @@ export class Side {
         case 'peer-certificate': {
           const verdict = this.#answers.verdict?.(event);
           if (verdict !== undefined) this.take(this.engine.provideVerdict(verdict));
+          break;
+        }
+        case 'rekey-key-required': {
+          const key = this.#answers.rekeyKey?.(event);
+          if (key !== 'later') this.take(this.engine.provideRekeyKey(key));
           break;
         }
         default:

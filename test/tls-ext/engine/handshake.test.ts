@@ -14,6 +14,7 @@ describe('certificate handshake between our own ends', () => {
       peerCertificate: true,
       helloRetryRequest: false,
       rekey: false,
+      tickets: false,
     });
     expect(pair.server.summary?.peerCertificate).to.equal(false);
   });

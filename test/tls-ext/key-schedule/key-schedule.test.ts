@@ -16,7 +16,6 @@ import {
   type MainSecret,
   nextTrafficSecret,
   rekeyConfirmation,
-  tlsExporterChannelBinding,
   verifyRekeyConfirmation,
 } from '../../../tls-ext/key-schedule/index.ts';
 
@@ -94,9 +93,6 @@ for (const name of ['sha256', 'sha384'] as const) {
         expandLabel(name, derive(name, exporterBytes, label, nothing), 'exporter', hash(name, context), length);
       expect(exportKeyingMaterial(name, exporter, 'EXPORTER-x', utf8('ctx'), 100)).to.deep.equal(
         exported('EXPORTER-x', utf8('ctx'), 100),
-      );
-      expect(tlsExporterChannelBinding(name, exporter)).to.deep.equal(
-        exported('EXPORTER-Channel-Binding', new Uint8Array(0), 32),
       );
     });
 

@@ -10,6 +10,9 @@ import type {
   Extension,
   HelloRetryRequest,
   NewSessionTicket,
+  RekeyFinish,
+  RekeyRequest,
+  RekeyResponse,
   ServerHello,
 } from '../../../tls-ext/messages/index.ts';
 
@@ -73,6 +76,7 @@ export const clientHello: fc.Arbitrary<ClientHello> = fc.record({
     keyShare: fc.uniqueArray(keyShareEntry, { maxLength: 4, selector: ({ group }) => group }),
     earlyData: fc.constant(true as const),
     certWithExternPsk: fc.constant(true as const),
+    ticketRequest: fc.record({ newSessionCount: u8, resumptionCount: u8 }),
     qkdPsk: fc.record({ features: u8, offer }),
     preSharedKey: offeredPsks,
     opaque,
@@ -112,6 +116,7 @@ export const encryptedExtensions: fc.Arbitrary<EncryptedExtensions> = fc.record(
     alpn: protocolName,
     recordSizeLimit: fc.integer({ min: 64, max: 0xffff }),
     earlyData: fc.constant(true as const),
+    ticketRequest: u8,
     qkdPsk: fc.record({
       features: u8,
       result: fc.constantFrom('used', 'resumed', 'not_offered', 'unavailable', 'policy'),
@@ -163,6 +168,28 @@ export const newSessionTicket: fc.Arbitrary<NewSessionTicket> = fc.record({
   ticket: bytes(1, 100),
   extensions: partial<NewSessionTicket['extensions']>({ earlyData: u32, opaque }),
 });
+
+export const rekeyRequest: fc.Arbitrary<RekeyRequest> = fc.record(
+  {
+    epoch: u32,
+    keyShare: keyShareEntry,
+    psk: fc.record({ identity: bytes(1, 90), binder: bytes(32, 60) }),
+  },
+  { requiredKeys: ['epoch', 'keyShare'] },
+);
+
+/** For suites of SHA-384. */
+export const rekeyResponse: fc.Arbitrary<RekeyResponse> = fc.oneof(
+  fc.record({ epoch: u32, status: fc.constant('refused' as const) }),
+  fc.record({
+    epoch: u32,
+    status: fc.constantFrom('used' as const, 'without_key' as const),
+    keyShare: keyShareEntry,
+    confirmation: exactly(48),
+  }),
+);
+
+export const rekeyFinish: fc.Arbitrary<RekeyFinish> = fc.record({ epoch: u32, confirmation: exactly(48) });
 
 export const keyReference: fc.Arbitrary<QkdKeyReference> = fc.oneof(
   fc.record({ api: fc.constant('etsi004' as const), drawer: saeId, ksid: exactly(16), index: u32, slice: u16 }),

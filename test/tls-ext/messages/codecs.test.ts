@@ -80,6 +80,21 @@ const codecs: Readonly<Record<string, Codec<unknown>>> = {
     (value) => body(messages.encodeFinished(value)),
     (bytes) => messages.decodeFinished(bytes, 48),
   ),
+  RekeyRequest: codec(
+    arbitrary.rekeyRequest,
+    (value) => body(messages.encodeRekeyRequest(value)),
+    messages.decodeRekeyRequest,
+  ),
+  RekeyResponse: codec(
+    arbitrary.rekeyResponse,
+    (value) => body(messages.encodeRekeyResponse(value)),
+    (bytes) => messages.decodeRekeyResponse(bytes, 48),
+  ),
+  RekeyFinish: codec(
+    arbitrary.rekeyFinish,
+    (value) => body(messages.encodeRekeyFinish(value)),
+    (bytes) => messages.decodeRekeyFinish(bytes, 48),
+  ),
   QkdKeyReference: codec(arbitrary.keyReference, messages.encodeQkdKeyReference, messages.decodeQkdKeyReference),
   QkdPskContext: codec(arbitrary.pskContext, messages.encodeQkdPskContext, messages.decodeQkdPskContext),
 };

@@ -7,6 +7,7 @@ import {
   BULK_BUFFER_BYTES,
   ContentType,
   createBufferPool,
+  MAX_PLAINTEXT_BYTES,
   RecordReader,
   RecordWriter,
 } from '../../../tls-ext/record/index.ts';
@@ -177,21 +178,24 @@ describe('RecordWriter', () => {
     expect(() => new RecordWriter({ paddingMultipleBytes: 0 })).to.throw(RangeError);
   });
 
-  it('says when the AEAD limit is near, and stops at it', () => {
-    const limited = { ...aes256, aead: { ...aes256.aead, sealLimitRecords: 4 } };
+  it('says how much of the AEAD limit is used up; stops application data before it, and everything at it', () => {
+    const limited = { ...aes256, aead: { ...aes256.aead, sealLimitRecords: 16 } };
     const writer = new RecordWriter();
+    const expectLimit = (write: () => unknown) =>
+      expect(write).to.throw(TlsError).with.property('code', 'ERR_TLS_LIMIT');
+    expect(writer.limitShare).to.equal(0);
     writer.setKeys(keysOf(0, limited));
-    const due = [];
-    for (let i = 0; i < 4; i++) {
-      due.push(writer.keyUpdateDue);
-      writer.writeApplicationData(Uint8Array.of(i));
-    }
-    expect(due).to.deep.equal([false, false, false, true]);
-    expect(() => writer.writeApplicationData(Uint8Array.of(5)))
-      .to.throw(TlsError)
-      .with.property('code', 'ERR_TLS_LIMIT');
+    for (let i = 0; i < 13; i++) writer.writeApplicationData(Uint8Array.of(i));
+    expect(writer.limitShare).to.equal(13 / 16);
+    // Three records' worth, two are left.
+    expectLimit(() => writer.writeApplicationData(new Uint8Array(2 * MAX_PLAINTEXT_BYTES + 1)));
+    expectLimit(() => writer.sealInPlace(new Uint8Array(2 * MAX_PLAINTEXT_BYTES + 2), 0, 2 * MAX_PLAINTEXT_BYTES + 1));
+    for (const { release } of writer.writeApplicationData(new Uint8Array(2 * MAX_PLAINTEXT_BYTES))) release?.();
+    expectLimit(() => writer.writeApplicationData(Uint8Array.of(5)));
+    writer.write(ContentType.alert, Uint8Array.of(1, 0));
+    expectLimit(() => writer.write(ContentType.alert, Uint8Array.of(1, 0)));
     writer.setKeys(keysOf(1, limited));
-    expect(writer.keyUpdateDue).to.equal(false);
+    expect(writer.limitShare).to.equal(0);
     expect(bytesOf(writer.writeApplicationData(Uint8Array.of(6)))).to.deep.equal(
       sealRaw(1, 0, innerOf(Uint8Array.of(6), 23)),
     );

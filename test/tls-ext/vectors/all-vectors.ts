@@ -2,6 +2,7 @@
 import { channelScenarios } from './channel-scenarios.ts';
 import { recordConnection } from './connection-recorder.ts';
 import { handshakeScenarios } from './connection-scenarios.ts';
+import { rekeyScenarios, resumptionScenarios } from './session-scenarios.ts';
 import { type Vector, vectorText } from './vector-text.ts';
 
 /** The draft's appendix B. */
@@ -13,7 +14,9 @@ Made by \`npm run vectors\` from a run in which nothing is left to chance; not e
 `;
 
 export function makeVectors(): Vector[] {
-  return [...handshakeScenarios, ...channelScenarios].map(recordConnection);
+  return [...handshakeScenarios, ...resumptionScenarios(), ...rekeyScenarios(), ...channelScenarios].map(
+    recordConnection,
+  );
 }
 
 export function vectorsText(vectors: readonly Vector[]): string {

@@ -121,8 +121,6 @@ export interface Scenario {
 /** Runs a scenario and makes its vector. */
 export function recordConnection(scenario: Scenario): Vector {
   const recorder = new ConnectionRecorder(scenario.name);
-  recorder.input('drawer', utf8(DRAWER));
-  recorder.input('answerer', utf8(ANSWERER));
   let cookieKey: Uint8Array | undefined;
   const { result: pair, hmacs } = traceHmacs(() => {
     const options = scenario.options(recorder);
@@ -155,7 +153,14 @@ export function recordConnection(scenario: Scenario): Vector {
     recorder.input('client_certificate_key', clientIdentity.privateKey);
     recorder.input('server_certificate_key', serverIdentity.privateKey);
   }
-  const secrets = nameSecrets(hmacs, recorder.inputs, cookieKey);
+  // In a resumption nobody is named.
+  const isNamed = scenario.certificates === 'used' || recorder.inputs.some(({ name }) => name.endsWith('qkd_key'));
+  const saes: VectorValue[] = [
+    { kind: 'input', name: 'drawer', bytes: utf8(DRAWER) },
+    { kind: 'input', name: 'answerer', bytes: utf8(ANSWERER) },
+  ];
+  const inputs = isNamed ? [...saes, ...recorder.inputs] : recorder.inputs;
+  const secrets = nameSecrets(hmacs, inputs, cookieKey);
   const suite = cipherSuiteInfo(scenario.cipherSuite);
   if (suite === undefined) throw new Error('unknown suite');
   const cipher = suite.aead.nodeName as Parameters<typeof wireValues>[2];
@@ -164,6 +169,6 @@ export function recordConnection(scenario: Scenario): Vector {
   return {
     name: scenario.name,
     description: scenario.description,
-    values: [...recorder.inputs, ...(isChannel ? withChannelMessages(sent) : sent), ...secrets],
+    values: [...inputs, ...(isChannel ? withChannelMessages(sent) : sent), ...secrets],
   };
 }

@@ -21,7 +21,7 @@ export function exchange(pair: EnginePair, recorder: ConnectionRecorder): void {
   expect(pair.server.summary, 'server finished').not.to.equal(undefined);
   say(pair, 'client', 'ping');
   say(pair, 'server', 'pong');
-  exportValue(pair, recorder);
+  exportValues(pair, recorder);
   close(pair);
 }
 
@@ -40,15 +40,17 @@ export function close(pair: EnginePair): void {
   }
 }
 
-function exportValue(pair: EnginePair, recorder: ConnectionRecorder): void {
+/** Of the handshake and, if it is another one, of the epoch that the connection is in. */
+export function exportValues(pair: EnginePair, recorder: ConnectionRecorder): void {
   const label = 'EXPORTER-qstunnel-vectors';
   const context = recorder.input('exporter_context', utf8('context'));
   recorder.input('exporter_label', utf8(label));
   pair.client.engine.exportKeyingMaterial(label, context, 32);
+  pair.client.engine.exportEpochKeyingMaterial(label, context, 32);
 }
 
 /** A key that both ends hold, offered and used. */
-function usedKey(recorder: ConnectionRecorder, api: Api): { key: () => QkdPsk; options: PairOptions } {
+export function usedKey(recorder: ConnectionRecorder, api: Api): { key: () => QkdPsk; options: PairOptions } {
   const key = recorder.qkdKey('qkd_key', references[api]);
   recorder.reference('qkd_reference', references[api]);
   return {

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { expect } from 'chai';
 import { makeVectors, vectorsFile, vectorsText } from './all-vectors.ts';
+import { readDraft } from './draft-code-points.ts';
 import { type Vector, vectorText } from './vector-text.ts';
 
 describe('test vectors of the draft', () => {
@@ -26,6 +27,13 @@ describe('test vectors of the draft', () => {
     }
   });
 
+  it('are listed in the draft, all of them', async () => {
+    const { text } = await readDraft();
+    const section = text.slice(text.indexOf('### A.4.'));
+    const listed = [...section.matchAll(/^\| ([a-z0-9, -]+) \|/gm)].flatMap(([, names = '']) => names.split(', '));
+    expect(listed.filter((name) => name.includes('-')).sort()).to.deep.equal(vectors.map(({ name }) => name).sort());
+  });
+
   it('cover what the issue of the draft lists', () => {
     const names = vectors.map(({ name }) => name);
     const wanted = [
@@ -37,7 +45,7 @@ describe('test vectors of the draft', () => {
       /hello-retry-request/,
     ];
     wanted.push(/^fallback-not-offered/, /^fallback-unavailable/, /^fallback-policy/, /^refusal/, /^binder-failure/);
-    wanted.push(/^channel-etsi004/, /^channel-etsi014/);
+    wanted.push(/^resumption-resumed/, /^rekey-/, /^channel-etsi004/, /^channel-etsi014/);
     for (const pattern of wanted)
       expect(
         names.some((name) => pattern.test(name)),

@@ -1,5 +1,15 @@
 """Follows one connection of the vectors from its records and inputs, and derives every secret of it."""
 
+from certificates import check_certificate_verify, read_certificate
+from hello import (
+    CERT_WITH_EXTERN_PSK,
+    COOKIE,
+    KEY_SHARE,
+    PRE_SHARED_KEY,
+    SUPPORTED_VERSIONS,
+    ClientHello,
+    read_extensions,
+)
 from qkd_psk import (
     KEY,
     NONE,
@@ -14,10 +24,8 @@ from qkd_psk import (
     check_reference,
     context,
     imported_identity,
-    read_client_hello_extension,
     read_encrypted_extensions_extension,
 )
-from certificates import check_certificate_verify, read_certificate
 from rekey import Rekeying
 from tls13 import (
     ALERT,
@@ -30,18 +38,9 @@ from tls13 import (
     ClientShare,
     Protection,
     Reader,
-    Wrong,
     answer_share,
     expect,
-    items,
 )
-
-PRE_SHARED_KEY = 41
-COOKIE = 44
-SUPPORTED_VERSIONS = 43
-PSK_KEY_EXCHANGE_MODES = 45
-KEY_SHARE = 51
-CERT_WITH_EXTERN_PSK = 33
 
 HELLO_RETRY_REQUEST = SHA256.digest(b"HelloRetryRequest")
 
@@ -64,51 +63,6 @@ CLOSE_NOTIFY = 0
 ILLEGAL_PARAMETER = 47
 DECRYPT_ERROR = 51
 INSUFFICIENT_SECURITY = 71
-
-
-def read_extensions(reader):
-    def one(r):
-        return r.uint(2), r.vector(2, 0, 65535)
-
-    listed = items(reader.vector(2, 0, 65535), one)
-    expect(len(dict(listed)) == len(listed), "an extension twice")
-    return listed
-
-
-class ClientHello:
-    def __init__(self, body):
-        reader = Reader(body)
-        expect(reader.uint(2) == 0x0303, "legacy_version")
-        self.random = reader.bytes(32)
-        self.session_id = reader.vector(1, 0, 32)
-        self.suites = items(reader.vector(2, 2, 65534), lambda r: r.uint(2))
-        expect(reader.vector(1, 1, 255) == b"\0", "legacy_compression_methods")
-        listed = read_extensions(reader)
-        reader.end()
-        self.extensions = dict(listed)
-        self.identities = []
-        self.binders = []
-        if PRE_SHARED_KEY in self.extensions:
-            expect(listed[-1][0] == PRE_SHARED_KEY, "pre_shared_key is not the last extension")
-            expect(self.extensions.get(PSK_KEY_EXCHANGE_MODES) == b"\x01\x01", "psk_dhe_ke alone")
-            offered = Reader(self.extensions[PRE_SHARED_KEY])
-            identities = offered.vector(2, 7, 65535)
-            self.identities = items(identities, lambda r: (r.vector(2, 1, 65535), r.uint(4)))
-            binders = offered.vector(2, 33, 65535)
-            self.binders = items(binders, lambda r: r.vector(1, 32, 255))
-            offered.end()
-            expect(len(self.binders) == len(self.identities), "binders and identities")
-            self.binders_length = 2 + len(binders)
-        shares = Reader(self.extensions[KEY_SHARE])
-        self.shares = items(shares.vector(2, 0, 65535), lambda r: (r.uint(2), r.vector(2, 1, 65535)))
-        shares.end()
-        self.extern = CERT_WITH_EXTERN_PSK in self.extensions
-        if self.extern:
-            expect(self.extensions[CERT_WITH_EXTERN_PSK] == b"" and self.identities, "extension 33")
-        self.features, self.offer, self.reason = 0, NONE, None
-        self.has_qkd_psk = QKD_PSK in self.extensions
-        if self.has_qkd_psk:
-            self.features, self.offer, self.reason = read_client_hello_extension(self.extensions[QKD_PSK])
 
 
 class Connection:
@@ -294,7 +248,7 @@ class Connection:
         group, share = hello.shares[0]
         if self.retried:
             expect(group == self.retry_group, "the group that HelloRetryRequest asked for")
-        d = self.input(f"client_ml_kem_d") if group == X25519MLKEM768 else None
+        d = self.input("client_ml_kem_d") if group == X25519MLKEM768 else None
         self.share = ClientShare(group, self.input(f"client_x25519_private{again}"), d)
         expect(self.share.share == share, "the client's key share")
 
@@ -464,7 +418,7 @@ class Connection:
         read_extensions(reader)
         reader.end()
         expect(len(ticket) >= 16, "a handle of at least 16 bytes")
-        epoch = self.rekeying.epoch if self.rekeying else 0
+        epoch = self.rekeying.server_sending_epoch if self.rekeying else 0
         hash_ = self.suite.hash
         self.tickets += 1
         name = "ticket_psk" if self.tickets == 1 else "ticket_psk_again"

@@ -1,8 +1,10 @@
 """ML-KEM-768 (FIPS 203), by the algorithms of the standard and in its names.
 
-For checking test vectors only: nothing here is constant-time.
+For checking test vectors only: nothing here is constant-time, and results are
+kept, since changed copies of a vector mostly have the same keys.
 """
 
+from functools import lru_cache
 from hashlib import sha3_256, sha3_512, shake_128, shake_256
 
 Q = 3329
@@ -177,12 +179,14 @@ def k_pke_decrypt(dk, c):
     return byte_encode(1, [compress(1, x) for x in w])
 
 
+@lru_cache
 def keygen(d, z):
     """ML-KEM.KeyGen_internal, algorithm 16: encapsulation key and decapsulation key."""
     ek, dk = k_pke_keygen(d)
     return ek, dk + ek + sha3_256(ek).digest() + z
 
 
+@lru_cache
 def encaps(ek, m):
     """ML-KEM.Encaps_internal, algorithm 17, after the check of the key in 7.2."""
     if len(ek) != 384 * K + 32:
@@ -195,6 +199,7 @@ def encaps(ek, m):
     return key_and_r[:32], k_pke_encrypt(ek, m, key_and_r[32:])
 
 
+@lru_cache
 def decaps(dk, c):
     """ML-KEM.Decaps_internal, algorithm 18."""
     if len(c) != 32 * (DU * K + DV):

@@ -9,6 +9,7 @@ class Rekeying:
     def __init__(self, connection):
         self.connection = connection
         self.epoch = 0
+        self.server_sending_epoch = 0
         self.attempts = 0
         self.request = None
         self.wanted = False
@@ -49,6 +50,7 @@ class Rekeying:
             self.ipskx = connection.import_key(prefix, hash_, "rekey")
             messages = connection.derived[f"transcript_hash_{self.epoch}"] + message[:end]
             connection.check_binder(prefix, hash_, messages, binder)
+            self.server_has_key = f"{prefix}server_x25519_private" in connection.given
             if f"{prefix}server_qkd_key" in connection.given:
                 connection.import_key(f"{prefix}server_", hash_, "rekey")
                 self.binder_is_wrong = connection.binder(f"{prefix}server_", hash_, messages, "") != binder
@@ -63,9 +65,10 @@ class Rekeying:
         status = reader.uint(1)
         if status == REFUSED:
             reader.end()
-            expect(self.ipskx is not None, "refused without a key")
+            expect(self.ipskx is None or self.binder_is_wrong or not self.server_has_key, "refused")
             self.request = None
             return
+        expect(status in (USED, WITHOUT_KEY), "status")
         expect(status == (WITHOUT_KEY if self.ipskx is None else USED) and not self.binder_is_wrong, "status")
         expect(reader.uint(2) == X25519MLKEM768, "group")
         server_share = reader.vector(2, 1, 65535)
@@ -92,6 +95,7 @@ class Rekeying:
         connection.derive_epoch(new, main, digest)
         connection.derive(f"resumption_secret_{new}", hash_.derive_secret(main, b"res master", digest))
         connection.protect_epoch("server", new)
+        self.server_sending_epoch = new
         self.awaiting_finish = True
 
     def on_rekey_finish(self, message):
