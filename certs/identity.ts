@@ -1,15 +1,18 @@
 /** Our own side: a certificate chain with its private key, and the CAs that we trust. */
-import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
+import { createPrivateKey, createPublicKey } from 'node:crypto';
+import { bytesEqual } from '../tls-ext/bytes/index.ts';
 import { type Certificate, parseCertificate } from './certificate.ts';
 import { CertError, CertErrorCode } from './errors.ts';
 import { MAX_CHAIN_CERTIFICATES } from './limits.ts';
+import { mlDsaPrivateKey, mlDsaPublicKey } from './ml-dsa.ts';
 import { certificatesOfPem } from './pem.ts';
 
 /** A certificate and the key that belongs to it. */
 export interface Identity {
   /** DER, leaf first: what goes into a Certificate message. */
   readonly chainDer: readonly Uint8Array[];
-  readonly privateKey: KeyObject;
+  /** PKCS #8, DER: also of kinds that this runtime's node:crypto does not know. */
+  readonly privateKeyPkcs8: Uint8Array;
   /** The leaf, parsed. */
   readonly leaf: Certificate;
   /** SAE IDs that the leaf names. */
@@ -40,16 +43,14 @@ export function loadIdentity(certPem: string, keyPem: string): Identity {
     );
   }
   const [leaf] = chainDer.map(parseCertificate) as [Certificate, ...Certificate[]];
-  const privateKey = readPrivateKey(keyPem);
-  const publicKey = createPublicKey(privateKey).export({ format: 'der', type: 'spki' });
-  const certified = importPublicKey(leaf.publicKeySpki).export({ format: 'der', type: 'spki' });
-  if (!publicKey.equals(certified)) {
+  const { pkcs8, publicKeySpki } = readPrivateKey(keyPem);
+  if (!bytesEqual(publicKeySpki, canonicalSpki(leaf.publicKeySpki))) {
     throw new CertError(
       CertErrorCode.keyMismatch,
       `the private key does not belong to the certificate of ${leaf.subjectText}`,
     );
   }
-  return { chainDer, privateKey, leaf, saeIds: leaf.saeIds };
+  return { chainDer, privateKeyPkcs8: pkcs8, leaf, saeIds: leaf.saeIds };
 }
 
 /**
@@ -77,7 +78,18 @@ export function subjectKey(name: Uint8Array): string {
   return Buffer.from(name.buffer, name.byteOffset, name.length).toString('latin1');
 }
 
-function readPrivateKey(pem: string): KeyObject {
+/** A private key of PEM text, and its public half. */
+export interface PrivateKey {
+  readonly pkcs8: Uint8Array;
+  readonly publicKeySpki: Uint8Array;
+}
+
+/**
+ * The private key of a PEM text.
+ *
+ * @throws CertError `ERR_CERT_KEY`. The cause is left out: OpenSSL's text helps nobody, and nothing of a key may reach a log.
+ */
+export function readPrivateKey(pem: string): PrivateKey {
   if (/-----BEGIN ENCRYPTED PRIVATE KEY-----|Proc-Type: 4,ENCRYPTED/.test(pem)) {
     throw new CertError(
       CertErrorCode.key,
@@ -87,17 +99,27 @@ function readPrivateKey(pem: string): KeyObject {
   if (!/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(pem)) {
     throw new CertError(CertErrorCode.key, 'no "BEGIN PRIVATE KEY" block found');
   }
+  const [, base64] = /-----BEGIN PRIVATE KEY-----([A-Za-z0-9+/=\s]*)-----END PRIVATE KEY-----/.exec(pem) ?? [];
   try {
-    return createPrivateKey(pem);
+    const pkcs8 = base64 === undefined ? undefined : Uint8Array.from(Buffer.from(base64, 'base64'));
+    const mlDsa = pkcs8 && mlDsaPrivateKey(pkcs8);
+    if (pkcs8 !== undefined && mlDsa !== undefined) return { pkcs8, publicKeySpki: mlDsa.publicKeySpki };
+    const key = createPrivateKey(pem);
+    return {
+      pkcs8: Uint8Array.from(key.export({ format: 'der', type: 'pkcs8' })),
+      publicKeySpki: Uint8Array.from(createPublicKey(key).export({ format: 'der', type: 'spki' })),
+    };
   } catch {
-    // The cause is left out: OpenSSL's text helps nobody, and nothing of a key may reach a log.
     throw new CertError(CertErrorCode.key, 'the private key can not be read');
   }
 }
 
-function importPublicKey(spki: Uint8Array): KeyObject {
+/** A public key in the form that node:crypto writes, so that two can be compared; ML-DSA's has only one form. */
+function canonicalSpki(spki: Uint8Array): Uint8Array {
+  if (mlDsaPublicKey(spki) !== undefined) return spki;
   try {
-    return createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' });
+    const key = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' });
+    return Uint8Array.from(key.export({ format: 'der', type: 'spki' }));
   } catch (error) {
     throw new CertError(CertErrorCode.unsupported, 'public key of an unsupported type', { cause: error });
   }

@@ -10,14 +10,18 @@ export {
   DEFAULT_CA_VALIDITY_DAYS,
   DEFAULT_LEAF_VALIDITY_DAYS,
   issueLeaf,
+  type KeyAlgorithm,
   type LeafOptions,
   type LeafProfile,
 } from './issue.ts';
 export { MAX_CERTIFICATE_BYTES, MAX_CHAIN_BYTES, MAX_CHAIN_CERTIFICATES } from './limits.ts';
+export type { MlDsaName } from './ml-dsa.ts';
 export { certificatesOfPem, pemOfCertificate } from './pem.ts';
 export { isSaeId, MAX_SAE_ID_LENGTH, SAE_ID_SYNTAX, SAE_URI_PREFIX, saeIdFromUri, saeIdToUri } from './sae-id.ts';
+export { keyNameOf } from './signature.ts';
 export { type CredentialFiles, writeCredential } from './store.ts';
 export {
+  type Authentication,
   type ChainQuestion,
   type ChainVerdict,
   validateChain,

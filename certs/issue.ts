@@ -1,22 +1,18 @@
 /**
- * A small CA: ECDSA P-256 certificates for the parts of a QKD-secured network,
+ * A small CA: ECDSA P-256 or ML-DSA certificates for the parts of a QKD-secured network,
  * for labs, demos and sites that have no PKI of their own. RFC 5280 profiles;
  * docs/certificates.md shows them. The ASN.1 library is loaded when the first
  * certificate is made, since proxies never make one.
  */
-import {
-  createHash,
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  type KeyObject,
-  randomBytes,
-  sign,
-} from 'node:crypto';
+import { createHash, createPrivateKey, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 import { isIP } from 'node:net';
+import { bytesEqual } from '../tls-ext/bytes/index.ts';
 import { parseCertificate } from './certificate.ts';
+import { DerReader, DerTag, derOctetAlignedBits } from './der.ts';
 import { CertError, CertErrorCode } from './errors.ts';
-import { certificatesOfPem, pemOfCertificate } from './pem.ts';
+import { type PrivateKey, readPrivateKey } from './identity.ts';
+import { generateMlDsaKey, type MlDsaName, mlDsaPrivateKey } from './ml-dsa.ts';
+import { certificatesOfPem, pemOfCertificate, pemOfPrivateKey } from './pem.ts';
 import { isSaeId, SAE_ID_SYNTAX, saeIdToUri } from './sae-id.ts';
 
 const DAY_MS = 86_400_000;
@@ -50,8 +46,13 @@ export interface ValidityOptions {
   readonly validityDays?: number;
 }
 
+/** What a new key is. */
+export type KeyAlgorithm = 'ECDSA P-256' | MlDsaName;
+
 export interface CaOptions extends ValidityOptions {
   readonly commonName: string;
+  /** Default `ECDSA P-256`. */
+  readonly algorithm?: KeyAlgorithm;
   /** CAs that may stand below this one; default 0 (leaves only). */
   readonly pathLength?: number;
   /** Makes an intermediate CA under this one. */
@@ -60,6 +61,8 @@ export interface CaOptions extends ValidityOptions {
 
 export interface LeafOptions extends ValidityOptions {
   readonly commonName: string;
+  /** Default `ECDSA P-256`. */
+  readonly algorithm?: KeyAlgorithm;
   /** SAE IDs that the holder may act as; required for `sae` and `proxy`. */
   readonly saeIds?: readonly string[];
   readonly dnsNames?: readonly string[];
@@ -140,7 +143,7 @@ async function loadAsn1() {
 }
 
 async function makeCertificate(
-  options: ValidityOptions & { readonly commonName: string },
+  options: ValidityOptions & { readonly commonName: string; readonly algorithm?: KeyAlgorithm },
   ca: Credential | undefined,
   defaultDays: number,
   extensionsOf: (x509: Asn1X509) => InstanceType<Asn1X509['Extension']>[],
@@ -149,17 +152,16 @@ async function makeCertificate(
   if (!isCommonName(options.commonName)) {
     throw badRequest(`a common name has 1 to ${MAX_COMMON_NAME_LENGTH} printable characters`);
   }
-  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const spki = publicKey.export({ format: 'der', type: 'spki' });
+  const own = issuingKey(readPrivateKey(newKeyPem(options.algorithm ?? 'ECDSA P-256')));
+  const { spki } = own;
   const subject = commonNameOnly(x509, options.commonName);
-  const issuer: Issuer =
-    ca === undefined ? { name: subject, key: privateKey, keyId: keyId(spki) } : readIssuer(x509, ca);
+  const issuer: Issuer = ca === undefined ? { name: subject, key: own, keyId: keyId(spki) } : readIssuer(x509, ca);
   const period = validityOf(options, defaultDays, issuer.notAfterMs);
-  const ecdsaWithSha256 = new x509.AlgorithmIdentifier({ algorithm: '1.2.840.10045.4.3.2' });
+  const signatureAlgorithm = new x509.AlgorithmIdentifier({ algorithm: issuer.key.algorithmOid });
   const tbsCertificate = new x509.TBSCertificate({
     version: x509.Version.v3,
     serialNumber: toArrayBuffer(randomSerial()),
-    signature: ecdsaWithSha256,
+    signature: signatureAlgorithm,
     issuer: issuer.name,
     validity: new x509.Validity(period),
     subject,
@@ -174,21 +176,45 @@ async function makeCertificate(
       ),
     ]),
   });
-  const signature = sign('sha256', Buffer.from(x509.AsnConvert.serialize(tbsCertificate)), issuer.key);
+  const signature = issuer.key.sign(new Uint8Array(x509.AsnConvert.serialize(tbsCertificate)));
   const certificate = new x509.Certificate({
     tbsCertificate,
-    signatureAlgorithm: ecdsaWithSha256,
+    signatureAlgorithm,
     signatureValue: toArrayBuffer(signature),
   });
   return {
     certPem: pemOfCertificate(new Uint8Array(x509.AsnConvert.serialize(certificate))),
-    keyPem: privateKey.export({ format: 'pem', type: 'pkcs8' }) as string,
+    keyPem: pemOfPrivateKey(own.pkcs8),
   };
+}
+
+/** A private key that signs certificates. */
+interface IssuingKey {
+  readonly pkcs8: Uint8Array;
+  readonly spki: Uint8Array;
+  /** Of the signatures that it makes. */
+  readonly algorithmOid: string;
+  sign(content: Uint8Array): Uint8Array;
+}
+
+function newKeyPem(algorithm: KeyAlgorithm): string {
+  if (algorithm !== 'ECDSA P-256') return pemOfPrivateKey(generateMlDsaKey(algorithm));
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  return privateKey.export({ format: 'pem', type: 'pkcs8' }) as string;
+}
+
+function issuingKey({ pkcs8, publicKeySpki: spki }: PrivateKey): IssuingKey {
+  const mlDsa = mlDsaPrivateKey(pkcs8);
+  if (mlDsa !== undefined) return { pkcs8, spki, algorithmOid: mlDsa.oid, sign: mlDsa.sign };
+  const key = createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' });
+  if (key.asymmetricKeyType !== 'ec') throw badRequest('only CAs with an EC or ML-DSA key can issue here');
+  const ecdsaWithSha256 = '1.2.840.10045.4.3.2';
+  return { pkcs8, spki, algorithmOid: ecdsaWithSha256, sign: (content) => sign('sha256', content, key) };
 }
 
 interface Issuer {
   readonly name: InstanceType<Asn1X509['Name']>;
-  readonly key: KeyObject;
+  readonly key: IssuingKey;
   readonly keyId: ArrayBuffer;
   readonly notAfterMs?: number;
 }
@@ -197,11 +223,10 @@ function readIssuer(x509: Asn1X509, ca: Credential): Issuer {
   const [der] = certificatesOfPem(ca.certPem) as [Uint8Array, ...Uint8Array[]];
   const certificate = parseCertificate(der);
   if (!certificate.isCa) throw new CertError(CertErrorCode.notCa, `${certificate.subjectText} is not a CA`);
-  const key = createPrivateKey(ca.keyPem);
-  if (!createPublicKey(key).export({ format: 'der', type: 'spki' }).equals(certificate.publicKeySpki)) {
+  const key = issuingKey(readPrivateKey(ca.keyPem));
+  if (!bytesEqual(key.spki, certificate.publicKeySpki)) {
     throw new CertError(CertErrorCode.keyMismatch, `the key does not belong to the CA ${certificate.subjectText}`);
   }
-  if (key.asymmetricKeyType !== 'ec') throw badRequest('only CAs with an EC key can issue here');
   return {
     name: x509.AsnConvert.parse(certificate.subject, x509.Name),
     key,
@@ -234,9 +259,12 @@ function randomSerial(): Uint8Array {
   return serial;
 }
 
-/** Method 1 of RFC 7093, 2: the leftmost 160 bits of SHA-256 over the key's bits (P-256: the last 65 octets). */
+/** Method 1 of RFC 7093, 2: the leftmost 160 bits of SHA-256 over the key's bits. */
 function keyId(spki: Uint8Array): ArrayBuffer {
-  return toArrayBuffer(createHash('sha256').update(spki.subarray(-65)).digest().subarray(0, 20));
+  const body = new DerReader(spki).enter(DerTag.sequence);
+  body.read(DerTag.sequence);
+  const bits = derOctetAlignedBits(body.read(DerTag.bitString).content);
+  return toArrayBuffer(createHash('sha256').update(bits).digest().subarray(0, 20));
 }
 
 function toArrayBuffer(bytes: Uint8Array): ArrayBuffer {

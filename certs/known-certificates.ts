@@ -8,14 +8,15 @@
  * Only certificates of a path that was accepted are kept, so that strangers
  * can neither fill it nor push anybody out of it.
  */
-import { createHash, type KeyObject } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { type Certificate, parseCertificate } from './certificate.ts';
+import type { CertifiedKey } from './signature.ts';
 
 /** Most certificates that are remembered; the one that was used longest ago goes first. */
 export const MAX_KNOWN_CERTIFICATES = 512;
 
 const known = new Map<string, Certificate>();
-const publicKeys = new WeakMap<Certificate, KeyObject>();
+const publicKeys = new WeakMap<Certificate, CertifiedKey>();
 /** Issuers whose signature on a certificate was good. */
 const signers = new WeakMap<Certificate, WeakSet<Certificate>>();
 
@@ -50,8 +51,8 @@ export function isKnownSigner(certificate: Certificate, issuer: Certificate): bo
 /** The key of a certificate, imported by `importKey` the first time; `undefined`, which is not kept, if that can't. */
 export function publicKeyOf(
   certificate: Certificate,
-  importKey: (spki: Uint8Array) => KeyObject | undefined,
-): KeyObject | undefined {
+  importKey: (spki: Uint8Array) => CertifiedKey | undefined,
+): CertifiedKey | undefined {
   const imported = publicKeys.get(certificate) ?? importKey(certificate.publicKeySpki);
   if (imported !== undefined) publicKeys.set(certificate, imported);
   return imported;

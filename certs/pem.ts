@@ -33,6 +33,15 @@ export function certificatesOfPem(pem: string): Uint8Array[] {
 
 /** The PEM text of one certificate. */
 export function pemOfCertificate(der: Uint8Array): string {
+  return pemOf('CERTIFICATE', der);
+}
+
+/** The PEM text of a PKCS #8 key. */
+export function pemOfPrivateKey(pkcs8: Uint8Array): string {
+  return pemOf('PRIVATE KEY', pkcs8);
+}
+
+function pemOf(label: string, der: Uint8Array): string {
   const base64 = Buffer.from(der.buffer, der.byteOffset, der.length).toString('base64');
-  return `-----BEGIN CERTIFICATE-----\n${base64.replace(/(.{64})(?=.)/g, '$1\n')}\n-----END CERTIFICATE-----\n`;
+  return `-----BEGIN ${label}-----\n${base64.replace(/(.{64})(?=.)/g, '$1\n')}\n-----END ${label}-----\n`;
 }

@@ -43,8 +43,17 @@ export type ChainVerdict =
       readonly subject: string;
       /** When the first certificate of the path expires, in milliseconds since the epoch. */
       readonly notAfterMs: number;
+      readonly authentication: Authentication;
     }
   | { readonly ok: false; readonly reason: ChainRejection; readonly error: CertError };
+
+/** By what a peer proves who it is. */
+export interface Authentication {
+  /** The leaf's key, and those above it that differ: `ECDSA P-256`, `ML-DSA-65 under ECDSA P-384`. */
+  readonly algorithm: string;
+  /** Every key from the leaf up to the trusted CA is ML-DSA's. */
+  readonly postQuantum: boolean;
+}
 
 /** Validates a peer's chain. Never throws on what a peer sent. */
 export function validateChain(question: ChainQuestion): ChainVerdict {
@@ -54,7 +63,14 @@ export function validateChain(question: ChainQuestion): ChainVerdict {
     checkLeaf(leaf, question);
     rememberPath(path, anchor);
     const notAfterMs = Math.min(anchor.notAfterMs, ...path.map((one) => one.notAfterMs));
-    return { ok: true, publicKeySpki: leaf.publicKeySpki, saeIds: leaf.saeIds, subject: leaf.subjectText, notAfterMs };
+    return {
+      ok: true,
+      publicKeySpki: leaf.publicKeySpki,
+      saeIds: leaf.saeIds,
+      subject: leaf.subjectText,
+      notAfterMs,
+      authentication: authenticationOf([...path, anchor]),
+    };
   } catch (error) {
     if (error instanceof Rejected) return refusal(error.reason, error.message);
     if (error instanceof CertError) return { ok: false, reason: reasonOf(error), error };
@@ -175,6 +191,14 @@ class PathSearch {
         );
     }
   }
+}
+
+function authenticationOf(path: readonly Certificate[]): Authentication {
+  const keys = path.flatMap((certificate) => publicKeyOf(certificate, supportedPublicKey) ?? []);
+  return {
+    algorithm: [...new Set(keys.map(({ name }) => name))].join(' under '),
+    postQuantum: keys.length === path.length && keys.every(({ postQuantum }) => postQuantum),
+  };
 }
 
 /** What a certificate must fulfil to stand above `path` (leaf first). */

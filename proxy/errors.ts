@@ -28,6 +28,8 @@ export const ProxyErrorCode = {
   policy: 'ERR_PROXY_POLICY',
   /** The peer's certificate names no admitted SAE, or not the one of its role. */
   peerSae: 'ERR_PROXY_PEER_SAE',
+  /** `require-auth: pq`, and the peer's certificates are not ML-DSA's all the way up. */
+  weakAuthentication: 'ERR_PROXY_WEAK_AUTHENTICATION',
   /** The key that the handshake used was burnt by another handshake in the meantime. */
   keyAlreadyUsed: 'ERR_PROXY_KEY_ALREADY_USED',
   /** The peer broke the key channel's protocol. */

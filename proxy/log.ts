@@ -17,6 +17,8 @@ export interface ConnectionRecord {
   readonly clientAddress: string;
   /** SAE ID of the authenticated peer. */
   readonly peer?: string;
+  /** By what the peer proved who it is: the algorithms of its certificates, or `psk`. */
+  readonly auth?: string;
   /** Where we connected to: the other proxy (role client) or the application (role server). */
   readonly backend?: string;
   readonly mode?: ConnectionMode;

@@ -13,7 +13,7 @@ import {
   namedGroups,
   type ServiceRequirement,
   signatureSchemes,
-  signingKeyOf,
+  signingKeyFromPkcs8,
 } from '../tls-ext/index.ts';
 import { isLocalAddress, MAX_PEER_SAES, MAX_SERVICES, type ServiceConfig } from './config/index.ts';
 import { addressText, BulkBufferPool } from './data-path/index.ts';
@@ -251,14 +251,14 @@ function expectIdentity({ identity }: LoadedService): Identity {
 }
 
 function tunnelSettings({ config, trust = NO_ANCHORS }: LoadedService): TunnelSettings {
-  const { verifyHost, peerSae } = config;
+  const { verifyHost, peerSae, requireAuth } = config;
   return {
     service: config.name,
     accept: config.accept,
     connect: config.connect,
     ownSae: config.sae,
     auth: config.auth,
-    peer: { trust, peerSae, ...(verifyHost === undefined ? {} : { verifyHost }) },
+    peer: { trust, peerSae, requireAuth, ...(verifyHost === undefined ? {} : { verifyHost }) },
     policy: config.policy,
     limits: config.limits,
     groups: codePoints(namedGroups, config.groups),
@@ -282,7 +282,7 @@ function kmesOf({ config, kmes }: LoadedService): KmesSettings | undefined {
 }
 
 function engineIdentity(identity: Identity): EngineIdentity {
-  return { chain: identity.chainDer, ...signingKeyOf(identity.privateKey) };
+  return { chain: identity.chainDer, ...signingKeyFromPkcs8(identity.privateKeyPkcs8) };
 }
 
 function requirementOf({ config }: LoadedService): ServiceRequirement {

@@ -3,6 +3,8 @@ import { type ChainRejection, type TrustAnchors, validateChain } from '../certs/
 import { Alert, type PeerVerdict, type QkdPskContext } from '../tls-ext/index.ts';
 import { ProxyError, ProxyErrorCode } from './errors.ts';
 
+export type RequireAuth = 'any' | 'pq';
+
 /** What a service asks of its peers. */
 export interface PeerRules {
   readonly trust: TrustAnchors;
@@ -12,13 +14,21 @@ export interface PeerRules {
   readonly peerRole: 'client' | 'server';
   /** Our own SAE ID: the other role in the context of a key. */
   readonly ownSae: string;
+  /** `pq`: every key in the peer's chain must be ML-DSA's. Default `any`. */
+  readonly requireAuth?: RequireAuth;
   /** Host name or IP address that a server's certificate must name as well. */
   readonly verifyHost?: string;
 }
 
 /** The verdict, and on success which admitted SAE the peer is. */
 export type PeerJudgement =
-  | { readonly verdict: Extract<PeerVerdict, { ok: true }>; readonly sae: string; readonly notAfterMs: number }
+  | {
+      readonly verdict: Extract<PeerVerdict, { ok: true }>;
+      readonly sae: string;
+      readonly notAfterMs: number;
+      /** By which algorithms it proved who it is, for the log. */
+      readonly authentication: string;
+    }
   | { readonly verdict: Extract<PeerVerdict, { ok: false }> };
 
 /** The alert for each way in which a chain can be refused (RFC 8446, 6.2). */
@@ -59,6 +69,17 @@ export function judgePeer(
   });
   if (!chain.ok) return refusal(ALERTS[chain.reason], chain.error);
 
+  const { algorithm: authentication, postQuantum } = chain.authentication;
+  if (rules.requireAuth === 'pq' && !postQuantum) {
+    return refusal(
+      Alert.insufficientSecurity,
+      new ProxyError(
+        ProxyErrorCode.weakAuthentication,
+        `the peer's certificates are ${authentication}, and require-auth: pq demands ML-DSA in all of them`,
+      ),
+    );
+  }
+
   const admitted = chain.saeIds.filter((sae) => rules.peerSae.includes(sae) && sae !== rules.ownSae);
   const [ofPeer, ours] =
     rules.peerRole === 'client' ? [context?.drawer, context?.answerer] : [context?.answerer, context?.drawer];
@@ -71,7 +92,12 @@ export function judgePeer(
       new ProxyError(ProxyErrorCode.peerSae, `the certificate names ${names}, it had to name ${wanted}`),
     );
   }
-  return { verdict: { ok: true, publicKeySpki: chain.publicKeySpki }, sae, notAfterMs: chain.notAfterMs };
+  return {
+    verdict: { ok: true, publicKeySpki: chain.publicKeySpki },
+    sae,
+    notAfterMs: chain.notAfterMs,
+    authentication,
+  };
 }
 
 function refusal(alert: Alert, error: Error): PeerJudgement {

@@ -13,6 +13,8 @@ import {
   DEFAULT_LEAF_VALIDITY_DAYS,
   isSaeId,
   issueLeaf,
+  type KeyAlgorithm,
+  keyNameOf,
   type LeafProfile,
   parseCertificate,
   writeCredential,
@@ -25,13 +27,23 @@ const FILE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const CA_NAME = 'ca';
 const MAX_FILE_BYTES = 1024 * 1024;
 
+/** Names of algorithms as options have them. */
+const ALGORITHMS: Readonly<Record<string, KeyAlgorithm>> = {
+  'ecdsa-p256': 'ECDSA P-256',
+  'ml-dsa-44': 'ML-DSA-44',
+  'ml-dsa-65': 'ML-DSA-65',
+  'ml-dsa-87': 'ML-DSA-87',
+};
+
 interface InitArguments {
+  algorithm: string | undefined;
   dir: string | undefined;
   name: string | undefined;
   days: number;
 }
 
 interface IssueArguments {
+  algorithm: string | undefined;
   name: string;
   dir: string | undefined;
   profile: LeafProfile;
@@ -51,7 +63,7 @@ export const certsCommand: CommandModule = {
   builder: (parser) =>
     parser
       .usage(
-        '$0 certs <init|issue|show>\n\nA small CA in a folder: certificates with ECDSA P-256 keys, in files that OpenSSL reads.',
+        '$0 certs <init|issue|show>\n\nA small CA in a folder: certificates with ECDSA P-256 or ML-DSA keys, in files that OpenSSL reads.',
       )
       .command('init', 'Make a CA', initOptions, async (argv) => init(argv))
       .command('issue <name>', 'Make a certificate under the CA', issueOptions, async (argv) => issue(argv))
@@ -68,10 +80,21 @@ const dirOption = {
   describe: 'Folder of the CA; made with mode 0700 if missing',
 } as const;
 
+const algorithmOption = {
+  choices: Object.keys(ALGORITHMS),
+  defaultDescription: '"ecdsa-p256"',
+  describe: 'What the key is; ML-DSA is post-quantum',
+} as const;
+
+function algorithmOf(name: string | undefined): KeyAlgorithm {
+  return ALGORITHMS[name ?? 'ecdsa-p256'] as KeyAlgorithm;
+}
+
 function initOptions(parser: Argv): Argv<InitArguments> {
   return parser
     .usage('$0 certs init [options]\n\nMakes ca.pem and ca.key (mode 0600). Existing files are not overwritten.')
     .option('dir', dirOption)
+    .option('algorithm', algorithmOption)
     .option('name', { type: 'string', defaultDescription: '"qstunnel CA"', describe: 'Common name of the CA' })
     .option('days', {
       type: 'number',
@@ -82,8 +105,13 @@ function initOptions(parser: Argv): Argv<InitArguments> {
     .example('$0 certs init --dir pki --name "Edge lab CA"', 'make pki/ca.pem and pki/ca.key') as Argv<InitArguments>;
 }
 
-async function init({ dir = '.', name = 'qstunnel CA', days }: InitArguments): Promise<void> {
-  const ca = await createCa({ commonName: name, nowMs: Date.now(), validityDays: days });
+async function init({ dir = '.', name = 'qstunnel CA', days, algorithm }: InitArguments): Promise<void> {
+  const ca = await createCa({
+    commonName: name,
+    algorithm: algorithmOf(algorithm),
+    nowMs: Date.now(),
+    validityDays: days,
+  });
   const files = await save(dir, CA_NAME, ca);
   process.stdout.write(`${files.cert}\n${files.key}\n`);
 }
@@ -93,6 +121,7 @@ function issueOptions(parser: Argv): Argv<IssueArguments> {
     .usage('$0 certs issue <name> [options]\n\nMakes NAME.pem and NAME.key (mode 0600) under the CA in the folder.')
     .positional('name', { type: 'string', demandOption: true, describe: 'Common name, and name of the files' })
     .option('dir', dirOption)
+    .option('algorithm', algorithmOption)
     .option('profile', { choices: PROFILES, default: 'proxy', describe: 'What the certificate is for' })
     .option('sae', {
       type: 'string',
@@ -113,6 +142,7 @@ function issueOptions(parser: Argv): Argv<IssueArguments> {
       describe: 'Days that it is valid',
     })
     .example('$0 certs issue siteA --dir pki', 'for the proxy of SAE siteA')
+    .example('$0 certs issue siteA --dir pki --algorithm ml-dsa-65', 'the same, with post-quantum signatures')
     .example(
       '$0 certs issue kme-a --dir pki --profile kme --host 127.0.0.1',
       'for a key manager',
@@ -131,6 +161,7 @@ async function issue(argv: IssueArguments): Promise<void> {
   };
   const leaf = await issueLeaf(ca, profile, {
     commonName: name,
+    algorithm: algorithmOf(argv.algorithm),
     saeIds,
     dnsNames: host.filter((one) => isIP(one) === 0),
     ipAddresses: host.filter((one) => isIP(one) !== 0),
@@ -163,6 +194,7 @@ interface CertificateFacts {
   readonly file: string;
   readonly subject: string;
   readonly ca: boolean;
+  readonly key: string;
   readonly saeIds: readonly string[];
   readonly dnsNames: readonly string[];
   readonly ipAddresses: readonly string[];
@@ -184,6 +216,7 @@ function factsOf(file: string, certificate: Certificate, nowMs: number): Certifi
     file,
     subject: certificate.subjectText,
     ca: certificate.isCa,
+    key: keyNameOf(certificate),
     saeIds: certificate.saeIds,
     dnsNames: certificate.dnsNames,
     ipAddresses: certificate.ipAddresses.map(addressText),
@@ -198,6 +231,7 @@ function factsOf(file: string, certificate: Certificate, nowMs: number): Certifi
 function factsText(facts: CertificateFacts): string {
   const rows: [string, string][] = [
     ['subject', facts.subject + (facts.ca ? ' (CA)' : '')],
+    ['key', facts.key],
     ['SAE', facts.saeIds.join(', ')],
     ['hosts', [...facts.dnsNames, ...facts.ipAddresses].join(', ')],
     ['purposes', facts.purposes.join(', ')],

@@ -25,7 +25,7 @@ const GROUPS: Readonly<Record<string, readonly OptionName[]>> = {
     ...(['kme', 'kme-choose', 'kme-fail-back'] as const),
     ...(Object.keys(KME_SETTINGS) as (keyof typeof KME_SETTINGS)[]).filter((key) => key !== 'unsafe-plaintext-kme'),
   ],
-  'TLS:': ['auth', 'verify-host', 'groups', 'cipher-suites'],
+  'TLS:': ['auth', 'require-auth', 'verify-host', 'groups', 'cipher-suites'],
   'Limits:': [
     'max-connections',
     'max-pending-handshakes',

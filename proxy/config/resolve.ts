@@ -100,6 +100,7 @@ class ServiceResolver {
       auth,
       ...(auth === 'psk' ? {} : { credentials }),
       ...(input['verify-host'] === undefined ? {} : { verifyHost: input['verify-host'] }),
+      requireAuth: input['require-auth'] ?? 'any',
       kmes: this.#kmes(credentials),
       kmeChoose: input['kme-choose'] ?? 'ordered',
       kmeFailBackMs: this.#duration('kme-fail-back', DEFAULT_KME_FAIL_BACK_MS),
@@ -225,9 +226,12 @@ class ServiceResolver {
   }
 
   /** `auth: psk`: what stock peers can do, and what is known of a key without its announcement. */
-  #checkPlainMode({ kmes, mode, peerSae, cipherSuites, verifyHost, rememberMs }: ServiceConfig): void {
+  #checkPlainMode({ kmes, mode, peerSae, cipherSuites, verifyHost, rememberMs, requireAuth }: ServiceConfig): void {
     if (peerSae.length > 1) {
       this.#conflict('peer-sae', 'names one SAE with auth: psk: the one that the key manager is asked about');
+    }
+    if (requireAuth === 'pq') {
+      this.#conflict('require-auth', 'is about certificates, and auth: psk has none');
     }
     if (rememberMs !== undefined) {
       this.#conflict('remember', 'has nothing to remember with auth: psk: every connection has a QKD key');

@@ -35,6 +35,8 @@ export type CipherSuiteName = (typeof CIPHER_SUITE_NAMES)[number];
 export const AUTHENTICATIONS = ['certificate', 'psk'] as const;
 export type Authentication = (typeof AUTHENTICATIONS)[number];
 
+export const REQUIRED_AUTHENTICATIONS = ['any', 'pq'] as const;
+
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 
 const address = (what: string) =>
@@ -58,6 +60,9 @@ export const SERVICE_SETTINGS = {
     .describe(
       'certificate: certificates both ways; psk: plain TLS with keys from the key manager, for peers that know nothing of QKD (default: certificate)',
     ),
+  'require-auth': z
+    .enum(REQUIRED_AUTHENTICATIONS)
+    .describe("pq: every key in the peer's certificate chain must be ML-DSA's (default: any)"),
   'verify-host': z
     .string()
     .min(1)

@@ -4,6 +4,7 @@ import type { SocketAddress } from '../data-path/raw-socket.ts';
 import type { LogLevel } from '../log.ts';
 import type { PolicySettings } from '../policy.ts';
 import type { TunnelLimits } from '../tunnel/settings.ts';
+import type { RequireAuth } from '../verdict.ts';
 import type { Authentication, CipherSuiteName, GroupName } from './schema.ts';
 
 /** PEM files of one identity and the CAs of its peers; absolute paths. */
@@ -51,6 +52,7 @@ export interface ServiceConfig {
   /** Absent with `auth: psk`. */
   readonly credentials?: CredentialPaths;
   readonly verifyHost?: string;
+  readonly requireAuth: RequireAuth;
   /** In order of preference, all of one API. None: no QKD keys. */
   readonly kmes: readonly KmeConfig[];
   readonly kmeChoose: 'ordered' | 'weighted';

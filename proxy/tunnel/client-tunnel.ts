@@ -242,7 +242,7 @@ class ClientHandshake implements HandshakeHandler {
       return;
     }
     this.#peerSae = judgement.sae;
-    this.#journal.note({ peer: judgement.sae });
+    this.#journal.note({ peer: judgement.sae, auth: judgement.authentication });
     const { memory } = this.#options;
     if (memory === undefined) {
       this.connection.provideVerdict(judgement.verdict);
@@ -260,7 +260,8 @@ class ClientHandshake implements HandshakeHandler {
   handshakeComplete(summary: HandshakeSummary): void {
     const used = summary.psk !== 'none';
     // With a plain PSK it is the key that says who the peer is.
-    if (summary.psk === 'plain') this.#journal.note({ peer: this.#options.settings.peer.peerSae[0] as string });
+    if (summary.psk === 'plain')
+      this.#journal.note({ peer: this.#options.settings.peer.peerSae[0] as string, auth: 'psk' });
     this.#journal.handshakeComplete(this.connection, summary, used ? this.#lease?.keyId : undefined);
     this.#settleLease(used ? 'used' : 'unavailable');
 

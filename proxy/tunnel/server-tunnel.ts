@@ -135,7 +135,7 @@ class ServedConnection implements HandshakeHandler {
       return;
     }
     this.#peerSae = judgement.sae;
-    this.#journal.note({ peer: judgement.sae });
+    this.#journal.note({ peer: judgement.sae, auth: judgement.authentication });
     const { memory } = this.#options;
     if (memory === undefined) {
       this.#connection.provideVerdict(judgement.verdict);
@@ -208,7 +208,7 @@ class ServedConnection implements HandshakeHandler {
     const key = this.#keyAnswer !== undefined && 'burn' in this.#keyAnswer ? this.#keyAnswer : undefined;
     const used = summary.psk === 'none' ? undefined : key;
     // With a plain PSK it is the key that says who the peer is.
-    if (summary.psk === 'plain') this.#journal.note({ peer: settings.peer.peerSae[0] as string });
+    if (summary.psk === 'plain') this.#journal.note({ peer: settings.peer.peerSae[0] as string, auth: 'psk' });
     this.#journal.handshakeComplete(this.#connection, summary, used?.keyId);
 
     // The verified Finished burns the key, before any byte of the application passes.

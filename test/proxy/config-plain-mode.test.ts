@@ -66,6 +66,8 @@ describe('proxy config: auth psk', () => {
       undefined,
       /cipher-suites: has no suite with SHA-256/,
     ],
+    ['with require-auth: pq', `${KME}\nrequire-auth: pq`, undefined, /require-auth: is about certificates/],
+    ['with remember', `${KME}\nremember: 1d`, undefined, /remember: has nothing to remember/],
     ['with verify-host', `${KME}\nverify-host: b.example`, undefined, /verify-host: has no certificate/],
     [
       'with a classical group where pqc is required',

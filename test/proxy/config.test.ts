@@ -61,6 +61,7 @@ describe('proxy config: files', () => {
         sae: 'siteA',
         peerSae: ['siteB'],
         auth: 'certificate',
+        requireAuth: 'any',
         credentials: { cert: '/etc/q/a.pem', key: '/etc/q/a.key', ca: '/etc/ca.pem' },
         kmes: [],
         kmeChoose: 'ordered',

@@ -15,7 +15,13 @@ import {
   type TunnelPorts,
   type TunnelSettings,
 } from '../../proxy/tunnel/settings.ts';
-import { type QkdKeyReference, type QkdPsk, SecretBytes, signatureSchemes, signingKeyOf } from '../../tls-ext/index.ts';
+import {
+  type QkdKeyReference,
+  type QkdPsk,
+  SecretBytes,
+  signatureSchemes,
+  signingKeyFromPkcs8,
+} from '../../tls-ext/index.ts';
 import { identityOf, siteCredential, testPki } from './pki.ts';
 import { CapturedLog, collect, TestApplication } from './sites.ts';
 import { tlsPeer } from './tls-peer.ts';
@@ -136,7 +142,7 @@ describe('the use of one key', () => {
     };
     const ports: TunnelPorts = {
       log: log.log,
-      identity: { chain: identity.chainDer, ...signingKeyOf(identity.privateKey) },
+      identity: { chain: identity.chainDer, ...signingKeyFromPkcs8(identity.privateKeyPkcs8) },
       bufferPool: new BulkBufferPool(),
       random: randomBytes,
     };

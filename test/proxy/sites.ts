@@ -58,6 +58,7 @@ export async function loadedService(overrides: ServiceOverrides): Promise<Loaded
     sae: sae as string,
     peerSae: [peer as string],
     auth: 'certificate',
+    requireAuth: 'any',
     credentials: { cert: '', key: '', ca: '' },
     kmes: [],
     kmeChoose: 'ordered',

@@ -9,7 +9,7 @@ import {
   type HandshakeSummary,
   type PeerVerdict,
   signatureSchemes,
-  signingKeyOf,
+  signingKeyFromPkcs8,
 } from '../../tls-ext/index.ts';
 import { identityOf } from './pki.ts';
 
@@ -37,7 +37,9 @@ export function tlsPeer(address: { host: string; port: number }, options: PeerOp
     cipherSuites: [0x1302],
     signatureSchemes: signatureSchemes.map(({ codePoint }) => codePoint),
     auth: 'certificate',
-    ...(identity === undefined ? {} : { identity: { chain: identity.chainDer, ...signingKeyOf(identity.privateKey) } }),
+    ...(identity === undefined
+      ? {}
+      : { identity: { chain: identity.chainDer, ...signingKeyFromPkcs8(identity.privateKeyPkcs8) } }),
     ...options.engine,
   });
   return new Promise((resolve) => {
