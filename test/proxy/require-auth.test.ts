@@ -2,7 +2,7 @@
 import { connect } from 'node:net';
 import { expect } from 'chai';
 import { type Credential, createCa, type KeyAlgorithm, loadTrust } from '../../certs/index.ts';
-import { startKmes, type TestKmes } from './kmes.ts';
+import { kmesAt, startKmes, type TestKmes } from './kmes.ts';
 import { identityOf, proxyCredential } from './pki.ts';
 import { collect, type SiteSettings, startSites, TestApplication, type TwoSites } from './sites.ts';
 
@@ -63,10 +63,9 @@ describe('require-auth', () => {
 
   it('pq at the server refuses a client with a classical leaf, and its key channel as well', async () => {
     kmes = await startKmes();
-    const kmeAt = (url: string) => ({ kme: { url, ksid: 'allocated', openAs: 'same' } as const });
     await start(
       { a: 'ECDSA P-256', b: 'ML-DSA-65' },
-      { client: kmeAt(kmes.urlA), server: { ...kmeAt(kmes.urlB), requireAuth: 'pq' } },
+      { client: kmesAt(kmes.urlA), server: { ...kmesAt(kmes.urlB), requireAuth: 'pq' } },
     );
     connect(sites.entrance).on('error', () => {});
     const lines = [await sites.serverLog.next('connection'), await sites.serverLog.next('connection', () => true, 2)];
