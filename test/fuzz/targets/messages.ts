@@ -101,6 +101,33 @@ export const messageTargets: readonly Target[] = [
     messages.decodeKeyUpdate,
   ),
   codec(
+    'rekey-request',
+    ['decodeRekeyRequest'],
+    arbitrary.rekeyRequest,
+    (v) => body(messages.encodeRekeyRequest(v)),
+    messages.decodeRekeyRequest,
+  ),
+  codec(
+    'rekey-response',
+    ['decodeRekeyResponse'],
+    arbitrary.rekeyResponse,
+    (v) => body(messages.encodeRekeyResponse(v)),
+    (b) => messages.decodeRekeyResponse(b, 48),
+  ),
+  codec(
+    'rekey-finish',
+    ['decodeRekeyFinish'],
+    arbitrary.rekeyFinish,
+    (v) => body(messages.encodeRekeyFinish(v)),
+    (b) => messages.decodeRekeyFinish(b, 48),
+  ),
+  decoder(
+    'rekey-wanted',
+    ['decodeRekeyWanted'],
+    () => [body(messages.encodeRekeyWanted())],
+    messages.decodeRekeyWanted,
+  ),
+  codec(
     'key-reference',
     ['decodeQkdKeyReference', 'decodeSaeId'],
     arbitrary.keyReference,
