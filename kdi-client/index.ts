@@ -1,6 +1,15 @@
 /** Key delivery: clients of ETSI GS QKD 004, 014 and SKIP, the pools of both sides, and what keeps a key from being used twice. */
 export * from './clock.ts';
 export { createKeySource, type KeySourceSettings } from './create-key-source.ts';
+export type { KnownQuirks } from './doctor/doctor-settings.ts';
+export {
+  type CheckTone,
+  DEFAULT_EXAMINATION_LIMITS,
+  type DoctorCheck,
+  type ExaminationLimits,
+  type ExaminationObserver,
+} from './doctor/examination.ts';
+export { type ExaminedKme, examineKme, type KmeExaminationOptions, type KmeVerdict } from './doctor/examine-kme.ts';
 export * from './errors.ts';
 export type { Etsi004QosBounds, Etsi004QosSettings } from './etsi004/qos.ts';
 export { Etsi004Source, type Etsi004SourceOptions } from './etsi004/source.ts';

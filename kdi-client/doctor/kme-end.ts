@@ -1,0 +1,177 @@
+/** One of the two key managers of an examination, as far as both kinds of API need it: reachability, TLS, certificates. */
+import type { Socket } from 'node:net';
+import type { SecureVersion } from 'node:tls';
+import { isKdiError, type KdiError, KdiErrorCode } from '../errors.ts';
+import type { KmeTls } from '../kme-tls.ts';
+import type { KmeAddress } from '../kme-url.ts';
+import {
+  type CertificateName,
+  EXPIRY_WARNING_DAYS,
+  expiryText,
+  fieldOfSae,
+  namesText,
+  readOwnCredentials,
+} from './certificates.ts';
+import { Clause } from './clauses.ts';
+import type { Examination } from './examination.ts';
+import { type OpenProbe, openProbe, ProbeFailure, type TlsFacts } from './probe-connection.ts';
+
+export interface KmeEndOptions {
+  readonly address: KmeAddress;
+  readonly tls?: KmeTls;
+  /** Our SAE ID at this KME. */
+  readonly saeId: string;
+  /** Whether this is the KME at the peer's end: the IDs of its checks start with `peer-`. */
+  readonly isPeer: boolean;
+  /** Milliseconds since 1970. */
+  readonly nowMs: number;
+}
+
+const HTTPS_CLAUSES = {
+  etsi004: Clause.etsi004Connection,
+  etsi014: Clause.etsi014Https,
+  skip: Clause.skipTls,
+} as const;
+
+export class KmeEnd {
+  readonly exam: Examination;
+  readonly options: KmeEndOptions;
+  readonly name: string;
+  /** Names in our own certificate; empty over plain TCP. */
+  ownNames: readonly CertificateName[] = [];
+  #caNames = '';
+  #isFirst = true;
+
+  constructor(exam: Examination, options: KmeEndOptions) {
+    this.exam = exam;
+    this.options = options;
+    this.name = options.address.name;
+  }
+
+  /** The ID of a check about this KME. */
+  id(check: string): string {
+    return this.options.isPeer ? `peer-${check}` : check;
+  }
+
+  /** Looks at our own files. False: they can't be used, and nothing is to be sent. */
+  checkOwnCertificate(): boolean {
+    const { tls, nowMs, saeId } = this.options;
+    const id = this.id('own-certificate');
+    if (tls === undefined) {
+      this.exam.note(id, null, 'none: plain TCP, and every key can be read on the wire', 'unsafe-plaintext-kme: true');
+      return true;
+    }
+    const own = readOwnCredentials(tls, nowMs);
+    if (!own.usable) {
+      this.exam.fail(id, null, own.problem);
+      return false;
+    }
+    const { facts } = own;
+    this.ownNames = facts.names;
+    this.#caNames = own.caNames;
+    const detail = `names ${namesText(facts.names)}; issued by ${facts.issuer}; ${expiryText(facts)}`;
+    if (facts.state !== 'valid') this.exam.fail(id, null, `${detail}: issue a new one`);
+    else if (fieldOfSae(facts.names, saeId) === undefined) {
+      this.exam.note(id, null, `${detail}; ${saeId} is not among the names, which most KMEs want`);
+    } else if (facts.daysLeft < EXPIRY_WARNING_DAYS) this.exam.note(id, null, `${detail}: renew it soon`);
+    else this.exam.pass(id, null, detail);
+    return true;
+  }
+
+  /**
+   * A connection that is ready for a request. The first one makes the checks
+   * `connect`, `tls` and `kme-certificate`, and rejects after a failed one with
+   * `StoppedError`; later ones reject with a `KdiError`.
+   */
+  async connect(maxVersion?: SecureVersion): Promise<Socket> {
+    const first = this.#isFirst;
+    this.#isFirst = false;
+    const { exam, options } = this;
+    if (first) exam.waitingFor(`KME ${this.name} to accept the connection`);
+    let probe: OpenProbe;
+    try {
+      probe = await openProbe(options, {
+        clock: exam.clock,
+        timeoutMs: Math.min(exam.limits.connectMs, exam.remainingMs),
+        signal: exam.signal,
+        nowMs: options.nowMs,
+        ...(maxVersion === undefined ? {} : { maxVersion }),
+      });
+    } catch (error) {
+      if (!(error instanceof ProbeFailure)) throw error;
+      if (!first) throw error.error;
+      if (error.stage === 'tls') exam.pass(this.id('connect'), null, `${this.name} accepts connections`);
+      const failed = error.stage === 'connect' ? 'connect' : 'tls';
+      const hint = failed === 'connect' ? refusedHint(error.error) : '';
+      const clause = failed === 'connect' ? null : this.#tlsClause();
+      exam.fail(this.id(failed), clause, `${error.error.message}${hint} (${error.error.code})`);
+      throw new StoppedError();
+    }
+    // Whatever happens between two requests must not end the process.
+    probe.socket.on('error', () => {});
+    if (first) {
+      exam.pass(this.id('connect'), null, `${this.name} accepts connections, in ${probe.connectedInMs.toFixed(1)} ms`);
+      if (probe.tls !== undefined) this.#judgeTls(probe.tls);
+    }
+    if (probe.tls?.distrust !== undefined) {
+      probe.socket.destroy();
+      throw first ? new StoppedError() : probe.tls.distrust;
+    }
+    return probe.socket;
+  }
+
+  #judgeTls(tls: TlsFacts): void {
+    const { exam } = this;
+    exam.pass(this.id('tls'), this.#tlsClause(), `${tls.protocol.replace('v', ' ')} with ${tls.cipher}`);
+    const { certificate, distrust } = tls;
+    const id = this.id('kme-certificate');
+    const detail = `names ${namesText(certificate.names)}; issued by ${certificate.issuer}; ${expiryText(certificate)}`;
+    if (distrust === undefined) {
+      if (certificate.daysLeft < EXPIRY_WARNING_DAYS)
+        exam.note(id, this.#tlsClause(), `${detail}: it has to be renewed soon`);
+      else exam.pass(id, this.#tlsClause(), detail);
+      return;
+    }
+    if (distrust.code === KdiErrorCode.kmeIdentity) {
+      const name = certificate.names.find(({ field }) => field === 'SAN')?.value;
+      exam.fail(
+        id,
+        this.#tlsClause(),
+        `${distrust.message}; ${detail} (${distrust.code})`,
+        name === undefined ? undefined : `kme-server-name: ${name}`,
+      );
+    } else if (certificate.state !== 'valid') {
+      exam.fail(id, this.#tlsClause(), `${distrust.message}; ${detail} (${distrust.code})`);
+    } else {
+      exam.fail(
+        id,
+        this.#tlsClause(),
+        `${distrust.message}; ${detail}; our CA file holds ${this.#caNames} (${distrust.code})`,
+        "kme-ca: FILE with the CA of the KME's certificate",
+      );
+    }
+  }
+
+  #tlsClause(): Clause {
+    return HTTPS_CLAUSES[this.options.address.api];
+  }
+}
+
+/** A failed check says why; there is no sense in going on with this KME. */
+export class StoppedError extends Error {
+  override readonly name = 'StoppedError';
+}
+
+function refusedHint(error: KdiError): string {
+  const code = (error.cause as NodeJS.ErrnoException | undefined)?.code;
+  if (!isKdiError(error, KdiErrorCode.connect)) return '; is the host right, and no firewall in between?';
+  switch (code) {
+    case 'ECONNREFUSED':
+      return '; nothing listens there: check the port of the URL, and that the KME runs';
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return '; the name is not known: check the host of the URL';
+    default:
+      return '';
+  }
+}
