@@ -80,15 +80,18 @@ async function compareAll(
   keys: readonly DeliveredKey[],
   lookups: LookupStream | undefined,
 ): Promise<string[]> {
-  const different: string[] = [];
   try {
-    for (const { reference, secret } of keys) {
-      if (lookups === undefined) continue;
-      const other = await lookUp(context, lookups, reference);
-      if (!context.comparison.compare(secret, other.secret, referenceText(reference))) {
-        different.push(referenceText(reference));
-      }
+    if (lookups === undefined) return [];
+    const others = await Promise.allSettled(keys.map(({ reference }) => lookUp(context, lookups, reference)));
+    const different: string[] = [];
+    let failure: PromiseRejectedResult | undefined;
+    for (const [i, other] of others.entries()) {
+      const { reference, secret } = keys[i] as DeliveredKey;
+      const text = referenceText(reference);
+      if (other.status === 'rejected') failure ??= other;
+      else if (!context.comparison.compare(secret, other.value.secret, text)) different.push(text);
     }
+    if (failure !== undefined) throw failure.reason;
     return different;
   } finally {
     for (const { secret } of keys) secret.wipe();

@@ -15,33 +15,37 @@ const TOO_MUCH_BPS = 0xffff_ffff;
 export async function askForTooMuch({ exam }: ExamContext, stream: DoctorStream): Promise<void> {
   const { own, source, destination, qos } = stream;
   const clause = Clause.etsi004Qos;
+  const asked = { ...qos, keyChunkSizeBytes: MAX_KEY_CHUNK_BYTES, maxBps: TOO_MUCH_BPS, minBps: TOO_MUCH_BPS };
   await exam.attempt('qos-refusal', clause, async () => {
-    const { response } = await own.call({
-      service: 'open-connect',
-      source,
-      destination,
-      ksid: new Uint8Array(KSID_BYTES),
-      qos: { ...qos, keyChunkSizeBytes: MAX_KEY_CHUNK_BYTES, maxBps: TOO_MUCH_BPS, minBps: TOO_MUCH_BPS },
-    });
-    const { status } = response;
-    const ksid = response.stream?.ksid;
+    const nullKsid = new Uint8Array(KSID_BYTES);
+    const { response } = await own.call({ service: 'open-connect', source, destination, ksid: nullKsid, qos: asked });
+    const { status, stream: answered } = response;
+    const ksid = answered && Uint8Array.from(answered.ksid);
+    // A KME that returns the stream there is will say so in `second-stream`.
+    if (ksid !== undefined && hexOf(ksid) === hexOf(stream.ksid)) return;
     const isOpen =
       ksid !== undefined &&
       !isNullKsid(ksid) &&
-      hexOf(ksid) !== hexOf(stream.ksid) &&
-      (await own.call({ service: 'close', ksid: Uint8Array.from(ksid) })).response.status === Etsi004Status.success;
+      (await own.call({ service: 'close', ksid })).response.status === Etsi004Status.success;
     if (status === Etsi004Status.qosNotMet && isOpen) {
       exam.note('qos-refusal', clause, 'status 7 opens a stream all the same (survived: it is closed)');
     } else if (status === Etsi004Status.qosNotMet) {
       exam.pass('qos-refusal', clause, 'a QoS that can not be met is refused with status 7, and no stream is opened');
-    } else if (isSuccess('open-connect', status)) {
+    } else if (!isSuccess('open-connect', status) || answered === undefined) {
+      exam.note('qos-refusal', clause, `a QoS that can not be met is answered with status ${status} instead of 7`);
+    } else if (answered.qos.keyChunkSizeBytes < MAX_KEY_CHUNK_BYTES || answered.qos.minBps < TOO_MUCH_BPS) {
+      const { keyChunkSizeBytes, minBps } = answered.qos;
       exam.note(
         'qos-refusal',
         clause,
-        `chunks of ${MAX_KEY_CHUNK_BYTES} bytes at ${TOO_MUCH_BPS} bit/s are promised (status ${status}): its QoS means nothing`,
+        `a QoS that can not be met opens a stream with another one (chunks of ${keyChunkSizeBytes} bytes, Min_bps ${minBps}) instead of status 7 (survived within the configured bounds)`,
       );
     } else {
-      exam.note('qos-refusal', clause, `a QoS that can not be met is answered with status ${status} instead of 7`);
+      exam.note(
+        'qos-refusal',
+        clause,
+        `chunks of ${MAX_KEY_CHUNK_BYTES} bytes at ${TOO_MUCH_BPS} bit/s are promised: its QoS means nothing`,
+      );
     }
   });
 }

@@ -39,6 +39,7 @@ export async function examineEtsi014(context: ExamContext): Promise<KnownQuirks 
     if (unit === 'bits') await askOddSize(context, calls);
     const sized = await drawSized(context, calls, size);
     if (sized === undefined) return undefined;
+    const drawnAtMs = exam.clock.now();
     keys.push(sized);
     checkProvenance(exam, provenanceOf(sized.extension), Clause.etsi014KeyContainer);
     let needs: KnownQuirks = { ...known, getOnly: calls.getOnly, keySizeInBytes: unit === 'bytes' };
@@ -48,7 +49,7 @@ export async function examineEtsi014(context: ExamContext): Promise<KnownQuirks 
       try {
         if ((await askStatus(context, there)) === 'refused') return undefined;
         needs = await askUnknownKey(context, there, needs);
-        needs = await examineLookups(context, { calls, there, earlier: unsized.key, later: sized, needs });
+        needs = await examineLookups(context, { calls, there, earlier: unsized.key, later: sized, drawnAtMs, needs });
       } finally {
         there.http.close();
       }
@@ -126,9 +127,7 @@ function judgeSizes(
   }
   const wanted = unit === 'bytes' ? KEY_BITS / 8 : KEY_BITS;
   if (wanted < min_key_size || wanted > max_key_size) {
-    fail(
-      `keys of ${min_key_size} to ${max_key_size} ${unit}; ${wanted} are needed: have the limits changed at the KME`,
-    );
+    fail(`keys of ${min_key_size} to ${max_key_size} ${unit}; ${wanted} are needed: have the KME's limits changed`);
     return undefined;
   }
   const odd = unit === 'bits' && [key_size, min_key_size, max_key_size].some((size) => size % 8 !== 0);
@@ -179,7 +178,7 @@ async function askOddSize({ exam }: ExamContext, calls: Etsi014Calls): Promise<v
 
 /** What an unknown key_ID is answered with: how a client tells "not yet" from "never". */
 async function askUnknownKey(
-  { exam, random }: ExamContext,
+  { exam, random, known }: ExamContext,
   calls: Etsi014Calls,
   needs: KnownQuirks,
 ): Promise<KnownQuirks> {
@@ -189,12 +188,11 @@ async function askUnknownKey(
   if (reply === undefined) return needs;
   const { status } = reply;
   const answered = `an unknown key_ID is answered with ${answerText(reply)}`;
-  const { unknownKeyStatuses: set = [] } = needs;
   if (status === 200) {
     exam.fail(id, clause, `${answered}: it gives out keys that nobody drew`);
   } else if (status === 400 && messageOf(reply)?.toLowerCase() === Etsi014Message.keysNotFound.toLowerCase()) {
     exam.pass(id, clause, `${answered}, as the standard says`);
-  } else if (set.includes(status)) {
+  } else if (known.unknownKeyStatuses?.includes(status)) {
     exam.pass(id, clause, `${answered}, as is set`);
   } else if (status === 401) {
     exam.note(id, clause, `${answered}, as if the key had been drawn for somebody else`);
@@ -205,7 +203,7 @@ async function askUnknownKey(
       `${answered} instead of 400 '${Etsi014Message.keysNotFound}': a key that has not arrived yet would be given up`,
       ConfigHint.unknownKeyStatus(status),
     );
-    return { ...needs, unknownKeyStatuses: [...set, status] };
+    return { ...needs, unknownKeyStatuses: [...(needs.unknownKeyStatuses ?? []), status] };
   }
   return needs;
 }

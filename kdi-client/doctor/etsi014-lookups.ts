@@ -14,12 +14,14 @@ export interface LookupQuestions {
   /** Two keys of two requests, not yet fetched. The caller wipes what is left of them. */
   readonly earlier: ProbedKey;
   readonly later: ProbedKey;
+  /** When the later one came, on the examination's clock. */
+  readonly drawnAtMs: number;
   readonly needs: KnownQuirks;
 }
 
 /** How a look-up ended. */
 type Lookup =
-  | { readonly outcome: 'found'; readonly key: ProbedKey; readonly waitedMs: number; readonly attempts: number }
+  | { readonly outcome: 'found'; readonly key: ProbedKey; readonly foundAtMs: number; readonly attempts: number }
   | { readonly outcome: 'missing'; readonly reply: ProbeReply; readonly attempts: number };
 
 /** Delays are rounded up to this, for a setting that still holds tomorrow. */
@@ -31,7 +33,7 @@ const EARLIER_PATIENCE_MS = 500;
 /** Resolves with the settings that are needed, those of the look-ups added. The later key is fetched first. */
 export async function examineLookups(context: ExamContext, questions: LookupQuestions): Promise<KnownQuirks> {
   const { exam, comparison } = context;
-  const { there, later, needs } = questions;
+  const { there, later, drawnAtMs, needs } = questions;
   const clause = Clause.etsi014GetKeyWithIds;
   const lookup = await exam.attempt('lookup', clause, () => lookUp(context, there, later.keyId, LOOKUP_PATIENCE_MS));
   if (lookup === undefined) return needs;
@@ -44,7 +46,7 @@ export async function examineLookups(context: ExamContext, questions: LookupQues
     return needs;
   }
   exam.pass('lookup', clause, `the other side has key ${later.keyId}`);
-  const needsNow = judgeDelay(context, lookup, needs);
+  const needsNow = judgeDelay(context, lookup.foundAtMs - drawnAtMs, lookup.attempts, needs);
   judgeEquality(context, comparison.compare(later.secret, lookup.key.secret, later.keyId), questions);
   await askAgain(context, there, later.keyId);
   return askEarlier(context, { ...questions, needs: needsNow });
@@ -57,7 +59,7 @@ async function lookUp({ exam }: ExamContext, there: Etsi014Calls, keyId: string,
     const reply = await there.decKeys(keyId);
     if (reply.status === 200) {
       const { key } = readContainer(reply, there.http.end.name, 'dec_keys');
-      return { outcome: 'found', key, waitedMs: reply.sentAtMs - startedMs, attempts: attempt };
+      return { outcome: 'found', key, foundAtMs: reply.sentAtMs, attempts: attempt };
     }
     const spentMs = exam.clock.now() - startedMs;
     if (reply.status === 401 || spentMs >= patienceMs) return { outcome: 'missing', reply, attempts: attempt };
@@ -65,8 +67,7 @@ async function lookUp({ exam }: ExamContext, there: Etsi014Calls, keyId: string,
   }
 }
 
-function judgeDelay({ exam }: ExamContext, lookup: Extract<Lookup, { outcome: 'found' }>, needs: KnownQuirks) {
-  const { waitedMs, attempts } = lookup;
+function judgeDelay({ exam }: ExamContext, waitedMs: number, attempts: number, needs: KnownQuirks): KnownQuirks {
   if (attempts === 1) {
     exam.pass('delay', null, 'the key was there at the first look-up');
     return needs;
