@@ -10,6 +10,7 @@ export interface KnownQuirks {
   readonly upperCaseKeyIds?: boolean;
   readonly ksid?: 'allocated' | 'chosen';
   readonly openAs?: 'same' | 'swapped';
+  /** `sae-uri` in the configuration. */
   readonly uriTemplate?: string;
 }
 
@@ -17,13 +18,19 @@ export interface KnownQuirks {
 export const ConfigHint = {
   keySizeInBytes: 'key-size-in-bytes: true',
   oneBatchAtATime: 'one-batch-at-a-time: true',
-  unknownKeyStatus: (status: number) => `unknown-key-status: ${status}`,
+  unknownKeyStatus: (status: number) => `unknown-key-status: [${status}]`,
   minKeyAge: (ms: number) => `min-key-age: ${ms}ms`,
   getOnly: 'get-only: true',
   upperCaseKeyIds: 'upper-case-key-ids: true',
   ksidChosen: 'ksid: chosen',
   openAsSwapped: 'open-as: swapped',
-  uriTemplate: (template: string) => `uri-template: "${template}"`,
+  saeUri: 'sae-uri: SCHEME://HOST/{sae}, in the form that this KME wants',
+  keyChunkSize: (bytes: number) => `key-chunk-size: ${bytes}`,
+  peerSae: (saeId: string) => `peer-sae: [${saeId}]`,
+  kmeServerName: (name: string) => `kme-server-name: ${name}`,
+  kmeId: (id: string) => `kme-id: ${id}`,
+  kmeCa: "kme-ca: FILE with the CA of the KME's certificate",
+  unsafePlaintextKme: 'unsafe-plaintext-kme: true',
   kme: (url: string) => `kme: ${url}`,
   sae: (saeId: string) => `sae: ${saeId}`,
 } as const;

@@ -28,7 +28,6 @@ import type { KmeEnd } from './kme-end.ts';
 const QOS_TIMEOUT_MS = 2_000;
 const QOS_TTL_SECONDS = 60;
 const DEFAULT_URI_TEMPLATE = 'qkd://{sae}';
-const BARE_URI_TEMPLATE = '{sae}';
 
 /** What is asked for: one key in a chunk, with metadata. */
 export const DOCTOR_QOS: Etsi004Qos = {
@@ -100,8 +99,9 @@ class Etsi004Exam {
     return probe;
   }
 
-  #uris(template = this.#needs.uriTemplate ?? DEFAULT_URI_TEMPLATE) {
+  #uris() {
     const { own, peerSaeId } = this.#context;
+    const template = this.#needs.uriTemplate ?? DEFAULT_URI_TEMPLATE;
     const uri = (saeId: string) =>
       saeId.includes('://') ? saeId : template.replaceAll('{sae}', encodeURIComponent(saeId));
     return { source: uri(own.options.saeId), destination: uri(peerSaeId) };
@@ -109,29 +109,11 @@ class Etsi004Exam {
 
   async #openStream(): Promise<DoctorStream | undefined> {
     if (this.#needs.ksid === 'chosen') return this.#openChosen();
-    const { exam, own } = this.#context;
-    let uris = this.#uris();
+    const { own } = this.#context;
+    const uris = this.#uris();
     const nullKsid = new Uint8Array(KSID_BYTES);
     let response = await this.#open(this.#own, { ...uris, ksid: nullKsid, qos: DOCTOR_QOS });
     if (response === 'failed') return undefined;
-    if (response !== 'blocked' && response.status === Etsi004Status.noQkdConnection) {
-      const bare = this.#uris(BARE_URI_TEMPLATE);
-      const again =
-        bare.source === uris.source
-          ? response
-          : await this.#open(this.#own, { ...bare, ksid: nullKsid, qos: DOCTOR_QOS });
-      if (again !== 'failed' && again !== 'blocked' && isSuccess('open-connect', again.status)) {
-        exam.fail(
-          'uris',
-          Clause.etsi004Open,
-          `SAE IDs as ${uris.source} and ${uris.destination} are refused with status 4, bare ones are taken`,
-          ConfigHint.uriTemplate(BARE_URI_TEMPLATE),
-        );
-        this.#needs = { ...this.#needs, uriTemplate: BARE_URI_TEMPLATE };
-        uris = bare;
-        response = again;
-      }
-    }
     if (response === 'blocked' || response.status === Etsi004Status.timeout) return this.#openBlocked();
     if (response.status === Etsi004Status.qosNotMet && response.stream !== undefined) {
       response = await this.#takeProposal(response.stream, uris, nullKsid);
@@ -169,7 +151,7 @@ class Etsi004Exam {
       'qos',
       Clause.etsi004Qos,
       `the QoS is not met (status 7), this is proposed and taken: chunks of ${keyChunkSizeBytes} bytes, Min_bps ${minBps}, Timeout ${timeoutMs} ms, TTL ${ttlSeconds} s`,
-      keyChunkSizeBytes === KEY_BYTES ? undefined : `key-chunk-size: ${keyChunkSizeBytes}`,
+      keyChunkSizeBytes === KEY_BYTES ? undefined : ConfigHint.keyChunkSize(keyChunkSizeBytes),
     );
     if (!isNullKsid(proposal.ksid)) await this.#own.call({ service: 'close', ksid: Uint8Array.from(proposal.ksid) });
     return this.#open(this.#own, { ...uris, ksid, qos: proposal.qos });
@@ -181,7 +163,8 @@ class Etsi004Exam {
     const id = end.id('open');
     if (!isSuccess('open-connect', status) || stream === undefined) {
       const error = statusError('open-connect', status, end.name);
-      exam.fail(id, Clause.etsi004Open, `${error.message}${this.#adviceFor(status, end)} (${error.code})`);
+      const hint = status === Etsi004Status.noQkdConnection ? ConfigHint.saeUri : undefined;
+      exam.fail(id, Clause.etsi004Open, `${error.message}${this.#adviceFor(status, end)} (${error.code})`, hint);
       return undefined;
     }
     const { ksid, qos } = stream;
@@ -203,7 +186,7 @@ class Etsi004Exam {
     const { ownNames, options } = end;
     switch (status) {
       case Etsi004Status.noQkdConnection:
-        return `; our certificate names ${namesText(ownNames)}, and ${options.saeId} was meant`;
+        return `; ${this.#uris().source} and ${this.#uris().destination} were sent; our certificate names ${namesText(ownNames)}, and ${options.saeId} was meant`;
       case Etsi004Status.ksidInUse:
         return '; another process of this SAE has opened it: the doctor can not share a stream with a running proxy, start it again for a fresh one';
       default:
@@ -291,7 +274,7 @@ class Etsi004Exam {
 /** Whether keys of 32 bytes can be cut from the chunks that are granted; 004 counts in bytes. */
 function isFit({ exam }: ExamContext, { keyChunkSizeBytes: chunk }: Etsi004Qos): boolean {
   const keys = Math.floor(chunk / KEY_BYTES);
-  const hint = chunk % KEY_BYTES === 0 ? `key-chunk-size: ${chunk}` : undefined;
+  const hint = chunk % KEY_BYTES === 0 ? ConfigHint.keyChunkSize(chunk) : undefined;
   if (chunk === DOCTOR_QOS.keyChunkSizeBytes)
     exam.pass('sizes', Clause.etsi004Qos, `in bytes: chunks of ${chunk}, as asked`);
   else if (keys === 0) {

@@ -122,12 +122,21 @@ export class Etsi004Probe {
             KdiErrorCode.closed,
             head.length > 0
               ? `KME ${name} closed the connection in the middle of its reply to ${what}`
-              : `KME ${name} closed the connection without an answer to ${what}: it does not admit our certificate, speaks another dialect than ${this.dialect}, or another protocol than 004`,
+              : `KME ${name} closed the connection without an answer to ${what}: ${this.#whyClosed()}`,
           ),
         ),
       );
       socket.write(encodeRequest(this.dialect, request));
     });
+  }
+
+  #whyClosed(): string {
+    const reasons = [
+      this.end.options.tls === undefined ? 'it wants TLS' : 'it does not admit our certificate',
+      `speaks another dialect than ${this.dialect}`,
+      'or speaks another protocol than 004',
+    ];
+    return reasons.join(', ');
   }
 
   /** The header shows only what is public: key comes later in a reply. */

@@ -71,8 +71,7 @@ async function askStatus(
   if (reply === undefined) return 'refused';
   if (reply.status !== 200) {
     const error = replyError(reply, 'status', end.name);
-    const version = reply.status === 404 ? ' Or does it serve another version than V1.1.1 (/api/v1)?' : '';
-    exam.fail(id, Clause.etsi014GetStatus, `${error.message}${version} (${error.code})`);
+    exam.fail(id, Clause.etsi014GetStatus, `${error.message}${adviceFor(reply.status, calls)} (${error.code})`);
     return 'refused';
   }
   const { status, deviations, problem } = readStatus(reply);
@@ -91,6 +90,18 @@ async function askStatus(
   return status;
 }
 
+function adviceFor(httpStatus: number, { http, otherSaeId }: Etsi014Calls): string {
+  const which = http.end.options.isPeer ? '--sae' : '--peer-sae';
+  switch (httpStatus) {
+    case 400:
+      return `; check ${which} ${otherSaeId}`;
+    case 404:
+      return `; check ${which} ${otherSaeId}, and whether it serves another version than V1.1.1, which is /api/v1`;
+    default:
+      return '';
+  }
+}
+
 /** Whose SAE ID the KME sees in our certificate, and whom it takes for the peer. */
 function judgeSaes({ http, otherSaeId }: Etsi014Calls, { master_SAE_ID: seen, slave_SAE_ID: other }: Etsi014Status) {
   const { end } = http;
@@ -102,7 +113,7 @@ function judgeSaes({ http, otherSaeId }: Etsi014Calls, { master_SAE_ID: seen, sl
       end.id('sae'),
       Clause.etsi014Status,
       `it sees SAE ${seen} in our certificate, and ${saeId} was meant: use the certificate of ${saeId}, or the name ${seen}`,
-      isPeer ? `peer-sae: [${seen}]` : ConfigHint.sae(seen),
+      isPeer ? ConfigHint.peerSae(seen) : ConfigHint.sae(seen),
     );
   }
   const text = `asked for SAE ${otherSaeId}, it answers for ${other}`;

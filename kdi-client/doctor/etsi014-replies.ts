@@ -24,7 +24,7 @@ export function readStatus(reply: ProbeReply): ReadStatus {
     return { status: parseEtsi014Status(reply.json), deviations };
   } catch (error) {
     if (!(error instanceof DecodeError)) throw error;
-    return { deviations, problem: error.message };
+    return { deviations, problem: reply.bodyProblem ?? error.message };
   }
 }
 
@@ -47,7 +47,10 @@ export function readContainer(reply: ProbeReply, kme: string, what: string): Rea
     container = parseEtsi014KeyContainer(reply.json);
   } catch (error) {
     if (!(error instanceof DecodeError)) throw error;
-    throw new KdiError(KdiErrorCode.malformed, `KME ${kme} answered ${what} with no key container: ${error.message}`);
+    throw new KdiError(
+      KdiErrorCode.malformed,
+      `KME ${kme} answered ${what} with no key container: ${reply.bodyProblem ?? error.message}`,
+    );
   }
   const keys = container.keys.map(({ key_ID, key, key_extension }): ProbedKey => {
     const decoded = Buffer.from(key, 'base64');

@@ -2,8 +2,10 @@
 import { Agent, request as httpRequest, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { SecureVersion } from 'node:tls';
+import { DecodeError } from '../../tls-ext/bytes/index.ts';
 import { isKdiError, KdiError, KdiErrorCode } from '../errors.ts';
 import { connectionError } from '../kme-tls.ts';
+import { parseStrictJson } from '../wire/index.ts';
 import { type KmeEnd, StoppedError } from './kme-end.ts';
 import { explained } from './probe-connection.ts';
 
@@ -23,7 +25,8 @@ export interface ProbeReply {
   readonly status: number;
   /** Undefined: no body, or none that is JSON. May hold a key: never to be shown. */
   readonly json: unknown;
-  readonly hasBody: boolean;
+  /** Why there is a body and no JSON. */
+  readonly bodyProblem?: string;
   readonly contentType: string;
   /** From the request to the last byte, without connecting. */
   readonly ms: number;
@@ -115,11 +118,10 @@ export class HttpProbe {
       outgoing.on('response', (incoming) => {
         readBody(incoming).then(
           (bytes) => {
-            const hasBody = bytes.length > 0;
-            const json = parseJson(bytes);
             const contentType = incoming.headers['content-type'] ?? '';
             const ms = exam.clock.now() - sentAtMs;
-            if (settle()) resolve({ status: incoming.statusCode ?? 0, json, hasBody, contentType, ms, sentAtMs });
+            const reply = { status: incoming.statusCode ?? 0, contentType, ms, sentAtMs, ...parseBody(bytes) };
+            if (settle()) resolve(reply);
           },
           (error) => fail(replyError(error, name, true)),
         );
@@ -156,11 +158,12 @@ async function readBody(incoming: IncomingMessage): Promise<Uint8Array> {
   return whole;
 }
 
-function parseJson(bytes: Uint8Array): unknown {
+function parseBody(bytes: Uint8Array): Pick<ProbeReply, 'json' | 'bodyProblem'> {
   try {
-    return bytes.length === 0 ? undefined : JSON.parse(new TextDecoder().decode(bytes));
-  } catch {
-    return undefined;
+    return { json: bytes.length === 0 ? undefined : parseStrictJson(bytes) };
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error;
+    return { json: undefined, bodyProblem: error.message };
   } finally {
     bytes.fill(0);
   }

@@ -13,6 +13,7 @@ import {
   readOwnCredentials,
 } from './certificates.ts';
 import { Clause } from './clauses.ts';
+import { ConfigHint } from './doctor-settings.ts';
 import type { Examination } from './examination.ts';
 import { type OpenProbe, openProbe, ProbeFailure, type TlsFacts } from './probe-connection.ts';
 
@@ -58,7 +59,7 @@ export class KmeEnd {
     const { tls, nowMs, saeId } = this.options;
     const id = this.id('own-certificate');
     if (tls === undefined) {
-      this.exam.note(id, null, 'none: plain TCP, and every key can be read on the wire', 'unsafe-plaintext-kme: true');
+      this.exam.note(id, null, 'none: plain TCP, and every key can be read on the wire', ConfigHint.unsafePlaintextKme);
       return true;
     }
     const own = readOwnCredentials(tls, nowMs);
@@ -133,12 +134,11 @@ export class KmeEnd {
       return;
     }
     if (distrust.code === KdiErrorCode.kmeIdentity) {
-      const name = certificate.names.find(({ field }) => field === 'SAN')?.value;
       exam.fail(
         id,
         this.#tlsClause(),
         `${distrust.message}; ${detail} (${distrust.code})`,
-        name === undefined ? undefined : `kme-server-name: ${name}`,
+        nameHint(certificate.names),
       );
     } else if (certificate.state !== 'valid') {
       exam.fail(id, this.#tlsClause(), `${distrust.message}; ${detail} (${distrust.code})`);
@@ -147,7 +147,7 @@ export class KmeEnd {
         id,
         this.#tlsClause(),
         `${distrust.message}; ${detail}; our CA file holds ${this.#caNames} (${distrust.code})`,
-        "kme-ca: FILE with the CA of the KME's certificate",
+        ConfigHint.kmeCa,
       );
     }
   }
@@ -160,6 +160,14 @@ export class KmeEnd {
 /** A failed check says why; there is no sense in going on with this KME. */
 export class StoppedError extends Error {
   override readonly name = 'StoppedError';
+}
+
+/** By which setting the KME's certificate would be taken for its own. */
+function nameHint(names: readonly CertificateName[]): string | undefined {
+  const host = names.find(({ field, value }) => field === 'SAN' && !value.includes('/'));
+  if (host !== undefined) return ConfigHint.kmeServerName(host.value);
+  const [other] = names;
+  return other && ConfigHint.kmeId(other.value);
 }
 
 function refusedHint(error: KdiError): string {

@@ -88,7 +88,7 @@ async function askCapabilities(
       end.id('sae'),
       clause,
       `it takes us for system ${localSystemID}, and ${saeId} was meant: use the certificate of ${saeId}, or the name ${localSystemID}`,
-      isPeer ? `peer-sae: [${localSystemID}]` : ConfigHint.sae(localSystemID),
+      isPeer ? ConfigHint.peerSae(localSystemID) : ConfigHint.sae(localSystemID),
     );
   }
   const patterns = remoteSystemID.slice(0, MAX_PATTERNS_SHOWN).join(', ') || 'nobody';
@@ -286,7 +286,7 @@ function read<T>(reply: ProbeReply, what: string, kme: string, parse: (json: unk
     if (!(error instanceof DecodeError)) throw error;
     throw new KdiError(
       KdiErrorCode.malformed,
-      `${kme} answered ${what} with what the draft does not allow: ${error.message}`,
+      `${kme} answered ${what} with what the draft does not allow: ${reply.bodyProblem ?? error.message}`,
     );
   }
 }

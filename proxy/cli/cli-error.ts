@@ -6,6 +6,8 @@ export const CliErrorCode = {
   usage: 'ERR_CLI_USAGE',
   /** A file that the command was told to read or write can't be, or is there already. */
   file: 'ERR_CLI_FILE',
+  /** `doctor` or `keys` found something wrong: its own output says what. */
+  verdict: 'ERR_CLI_VERDICT',
   /** dist/ is missing (said by proxy/bin.mjs). */
   notBuilt: 'ERR_CLI_NOT_BUILT',
   /** A bug in this program. */

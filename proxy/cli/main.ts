@@ -44,6 +44,11 @@ const COMMANDS: readonly Command[] = [
     load: async () => (await import('./sim.ts')).simCommand,
   },
   {
+    name: 'doctor',
+    describe: 'Examine a key manager or the other proxy, and say what to change',
+    load: async () => (await import('./doctor.ts')).doctorCommand,
+  },
+  {
     name: 'certs',
     describe: 'Make a small CA and certificates for proxies, SAEs and key managers',
     load: async () => (await import('./certs.ts')).certsCommand,
