@@ -239,11 +239,8 @@ async function getChunk(
   }
 }
 
-const NOT_YET: ReadonlySet<number> = new Set([
-  Etsi004Status.insufficientKey,
-  Etsi004Status.getKeyPeerNotConnected,
-  Etsi004Status.timeout,
-]);
+/** After its own Timeout (status 6) a KME has waited enough. */
+const NOT_YET: ReadonlySet<number> = new Set([Etsi004Status.insufficientKey, Etsi004Status.getKeyPeerNotConnected]);
 
 function chunkOf({ status, delivery, metadataSizeNeeded }: Etsi004GetKeyResponse, ms: number): Got {
   if (delivery === undefined) return { status, ...(metadataSizeNeeded === undefined ? {} : { metadataSizeNeeded }) };

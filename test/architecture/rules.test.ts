@@ -10,6 +10,7 @@ const CORES = ['tls-ext', 'kdi-client', 'qkd-sim', 'certs'] as const;
 /** Where the cores meet node's own APIs, which speak Buffer. */
 const BUFFER_EDGES = [
   'certs/',
+  'kdi-client/doctor/etsi014-replies.ts',
   'kdi-client/etsi004/transport.ts',
   'kdi-client/etsi014/',
   'kdi-client/http/',

@@ -1,0 +1,70 @@
+/** Two of the simulator's key managers, examined. */
+import type { Credential } from '../../../certs/index.ts';
+import {
+  type DoctorCheck,
+  type ExaminationLimits,
+  examineKme,
+  type KdiApi,
+  type KmeExaminationOptions,
+  type KmeTls,
+  type KmeVerdict,
+  type KnownQuirks,
+} from '../../../kdi-client/index.ts';
+import { type KmePairOptions, kmePair, testPki } from '../../qkd-sim/kme/kme-fixture.ts';
+
+export const APIS = ['etsi004', 'etsi004?dialect=qubip', 'etsi014', 'skip'] as const;
+export type ApiUnderTest = (typeof APIS)[number];
+
+/** For KMEs that don't answer: what takes 15 s in life takes a moment here. */
+export const SHORT: ExaminationLimits = { totalMs: 2_000, connectMs: 100, replyMs: 100 };
+
+export function tlsOf({ certPem, keyPem }: Credential, ca: Credential): KmeTls {
+  return { cert: certPem, key: keyPem, ca: ca.certPem };
+}
+
+export interface PairExamination {
+  readonly known?: KnownQuirks;
+  readonly alone?: boolean;
+  readonly pair?: KmePairOptions;
+  /** Bytes of key in the stores; default plenty. */
+  readonly fillBytes?: number;
+  readonly change?: (options: KmeExaminationOptions) => KmeExaminationOptions;
+}
+
+/** Examines kme-a as siteA, with kme-b at the other end unless `alone`. */
+export async function examinePair(api: ApiUnderTest, options: PairExamination = {}): Promise<KmeVerdict> {
+  const pki = await testPki();
+  const pair = await kmePair({ capacityBytes: 65_536, ...options.pair });
+  try {
+    pair.fill(options.fillBytes ?? 65_536);
+    const [name, query] = api.split('?') as [KdiApi, string | undefined];
+    const [portA, portB] = name === 'etsi004' ? [pair.portA, pair.portB] : [pair.httpsA, pair.httpsB];
+    const url = (port: number) => `${name}://127.0.0.1:${port}${query === undefined ? '' : `?${query}`}`;
+    const examination: KmeExaminationOptions = {
+      own: { url: url(portA), saeId: 'siteA', tls: tlsOf(pki.siteA, pki.ca) },
+      peerSaeId: 'siteB',
+      ...(options.alone ? {} : { peer: { url: url(portB), tls: tlsOf(pki.siteB, pki.ca) } }),
+      known: options.known ?? {},
+      nowMs: Date.now(),
+    };
+    return await examineKme(options.change?.(examination) ?? examination);
+  } finally {
+    await pair.close();
+  }
+}
+
+/** The only check with this ID. */
+export function checkOf(verdict: KmeVerdict, id: string): DoctorCheck {
+  const found = verdict.checks.filter((check) => check.id === id);
+  if (found.length !== 1) {
+    throw new Error(
+      `${found.length} checks ${id} in:\n${verdict.checks.map((c) => `${c.ok} ${c.id}: ${c.detail}`).join('\n')}`,
+    );
+  }
+  return found[0] as DoctorCheck;
+}
+
+/** IDs of the failed checks. */
+export function failedOf(verdict: KmeVerdict): string[] {
+  return verdict.checks.filter(({ ok }) => !ok).map(({ id }) => id);
+}
