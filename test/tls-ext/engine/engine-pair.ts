@@ -128,6 +128,8 @@ export interface Answers {
   psk?(event: PskRequired): PskDecision | undefined;
   verdict?(event: PeerCertificate): PeerVerdict | undefined;
   /** `'later'` = not now; `undefined` = the server does not have the key. */
+  /** `'no'` = not now. */
+  rekeyWanted?(): QkdPsk | undefined | 'no';
   rekeyKey?(event: RekeyKeyRequired): QkdPsk | undefined | 'later';
 }
 
@@ -164,6 +166,11 @@ export class Side {
         case 'peer-certificate': {
           const verdict = this.#answers.verdict?.(event);
           if (verdict !== undefined) this.take(this.engine.provideVerdict(verdict));
+          break;
+        }
+        case 'rekey-wanted': {
+          const key = this.#answers.rekeyWanted === undefined ? 'no' : this.#answers.rekeyWanted();
+          if (key !== 'no') this.take(this.engine.rekey(key));
           break;
         }
         case 'rekey-key-required': {

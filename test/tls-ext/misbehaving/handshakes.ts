@@ -1,11 +1,18 @@
 /** The scripts of a well-behaved client and server, and the run of one against an engine. */
 import { encode } from '../../../tls-ext/bytes/index.ts';
 import { defaultKeyAgreements, type KeyAgreementProvider } from '../../../tls-ext/crypto/index.ts';
-import type { ClientEngineOptions, PskDecision, ServerEngineOptions } from '../../../tls-ext/engine-types.ts';
+import type {
+  ClientEngineOptions,
+  PskDecision,
+  QkdPsk,
+  QkdResult,
+  ResumptionPsk,
+  ServerEngineOptions,
+} from '../../../tls-ext/engine-types.ts';
 import { certificateVerifyContent } from '../../../tls-ext/handshake/authentication.ts';
-import { importQkdPsk, type OfferedIdentity } from '../../../tls-ext/handshake/client-offer.ts';
+import { importQkdPsk, type OfferedIdentity, ticketIdentity } from '../../../tls-ext/handshake/client-offer.ts';
 import { SecretScope } from '../../../tls-ext/handshake/steps.ts';
-import { createClientEngine, createServerEngine } from '../../../tls-ext/index.ts';
+import { createClientEngine, createServerEngine, SecretBytes } from '../../../tls-ext/index.ts';
 import { pskBinder } from '../../../tls-ext/key-schedule/index.ts';
 import {
   bindersLengthBytes,
@@ -33,8 +40,10 @@ import {
   serverOptions,
   type TestIdentity,
 } from '../engine/engine-pair.ts';
+import { rekeyKey } from '../engine/rekey-pair.ts';
+import { clientRekeySteps, type RekeyKind, serverRekeySteps } from './rekey-steps.ts';
 import { type Role, ScriptedPeer } from './scripted-peer.ts';
-import { act, type Edit, runStep, type Script, type SendStep, type Step } from './scripts.ts';
+import { act, type Edit, expects, runStep, type Script, type Step, sends } from './scripts.ts';
 
 const X25519 = 29;
 const P256 = 23;
@@ -45,8 +54,13 @@ const ownIdentities: Readonly<Record<Role, TestIdentity>> = { client: clientIden
 export interface Scenario {
   /** With a HelloRetryRequest, for P-256 instead of X25519. */
   readonly retry?: boolean;
-  /** A QKD key is used: beside certificates, or instead of them. Or it is offered, and the server has none. */
-  readonly psk?: 'beside-certificates' | 'alone' | 'unavailable';
+  /**
+   * A QKD key is used: beside certificates, or instead of them; or it is offered, and the server has none.
+   * Or a ticket is used; or offered, and unknown.
+   */
+  readonly psk?: 'beside-certificates' | 'alone' | 'unavailable' | 'ticket' | 'ticket-unavailable';
+  /** A rekey follows the handshake, with a key that both have, without one, with one that only the client has; or the server has not yet said. */
+  readonly rekey?: RekeyKind;
   /** The server asks for a client certificate. */
   readonly mutual?: boolean;
   /** The peer's; the engine's stand in its options. Default: the runtime's. */
@@ -57,17 +71,31 @@ export interface Scenario {
   readonly server?: Partial<ServerEngineOptions>;
 }
 
-function expects(name: string, type: number, take?: (message: Uint8Array, peer: ScriptedPeer) => void): Step {
-  return { kind: 'expect', name, type, ...(take === undefined ? {} : { take }) };
+const isTicket = (psk: Scenario['psk']) => psk === 'ticket' || psk === 'ticket-unavailable';
+const isUsed = (psk: Scenario['psk']) => psk === 'beside-certificates' || psk === 'alone' || psk === 'ticket';
+/** No certificates are exchanged. */
+const authenticates = (psk: Scenario['psk']) => psk === 'alone' || psk === 'ticket';
+
+/** A ticket that both ends have; a new object each time, since engines wipe what they get. */
+export const ticketPsk = (): ResumptionPsk => ({
+  kind: 'resumption',
+  identity: new Uint8Array(16).fill(0x74),
+  secret: new SecretBytes(new Uint8Array(32).fill(0x72)),
+  cipherSuite: sha256Suite,
+});
+
+function identityOf(psk: Scenario['psk']): OfferedIdentity {
+  const scope = new SecretScope();
+  return isTicket(psk) ? ticketIdentity(ticketPsk(), scope) : importQkdPsk(qkdPsk(), 'sha256', scope);
 }
 
-function sends(name: string, make: SendStep['make'], finish?: SendStep['finish']): Step {
-  return { kind: 'send', name, make, ...(finish === undefined ? {} : { finish }) };
-}
-
-function identityOfKey(): OfferedIdentity {
-  return importQkdPsk(qkdPsk(), 'sha256', new SecretScope());
-}
+const resultOf: Readonly<Record<NonNullable<Scenario['psk']>, QkdResult>> = {
+  'beside-certificates': 'used',
+  alone: 'used',
+  unavailable: 'unavailable',
+  ticket: 'resumed',
+  'ticket-unavailable': 'unavailable',
+};
 
 const certificate = (chain: readonly Uint8Array[]) =>
   encodeCertificate({
@@ -76,8 +104,9 @@ const certificate = (chain: readonly Uint8Array[]) =>
   });
 
 /** The server's script, for our client. */
-export function serverScript({ retry, psk, mutual, keyAgreements, identities = ownIdentities }: Scenario): Script {
-  const used = psk !== undefined && psk !== 'unavailable';
+export function serverScript(scenario: Scenario): Script {
+  const { retry, psk, mutual, rekey, keyAgreements, identities = ownIdentities } = scenario;
+  const used = isUsed(psk);
   const hear = (message: Uint8Array, peer: ScriptedPeer) => void peer.heard.set('ClientHello', message);
   const heard = (peer: ScriptedPeer) =>
     decodeClientHello((peer.heard.get('ClientHello') as Uint8Array).subarray(4), defaultCodePoints);
@@ -103,7 +132,7 @@ export function serverScript({ retry, psk, mutual, keyAgreements, identities = o
       const offered = extensions.keyShare?.[0] as { group: number; keyExchange: Uint8Array };
       const { share, secret } = agreement(offered.group, keyAgreements).respond(offered.keyExchange);
       sharedSecret = secret;
-      if (used) peer.earlySecret = identityOfKey().earlySecret;
+      if (used) peer.earlySecret = identityOf(psk).earlySecret;
       return encodeServerHello({
         kind: 'server-hello',
         random: new Uint8Array(32).fill(0x52),
@@ -122,7 +151,7 @@ export function serverScript({ retry, psk, mutual, keyAgreements, identities = o
       encodeEncryptedExtensions(
         {
           extensions:
-            psk === undefined ? {} : { qkdPsk: { features: 0, result: psk === 'unavailable' ? psk : 'used' } },
+            psk === undefined ? {} : { qkdPsk: { features: rekey === undefined ? 0 : 1, result: resultOf[psk] } },
         },
         defaultCodePoints,
       ),
@@ -137,7 +166,7 @@ export function serverScript({ retry, psk, mutual, keyAgreements, identities = o
           ),
         ]
       : []),
-    ...(psk === 'alone'
+    ...(authenticates(psk)
       ? []
       : [
           sends('Certificate', () => certificate(identities.server.chain)),
@@ -157,17 +186,23 @@ export function serverScript({ retry, psk, mutual, keyAgreements, identities = o
     expects('client Finished', HandshakeType.finished),
     act("the client's application keys", (peer) => {
       peer.receiveUnderApplicationKeys();
-      peer.recording = false;
+      peer.endHandshake();
     }),
+    ...(rekey === undefined ? [] : serverRekeySteps(rekey, keyAgreements)),
   ];
 }
 
 /** The client's script, for our server. */
-export function clientScript({ retry, psk, mutual, keyAgreements, identities = ownIdentities }: Scenario): Script {
-  const offered = psk === undefined ? undefined : identityOfKey();
+export function clientScript(scenario: Scenario): Script {
+  const { retry, psk, mutual, rekey, keyAgreements, identities = ownIdentities } = scenario;
+  const offered = psk === undefined ? undefined : identityOf(psk);
+  const features = rekey === undefined ? 0 : 1;
   const hello = (group: number, cookie?: Uint8Array) => (peer: ScriptedPeer) => {
     peer.keyShare = agreement(group, keyAgreements).generateKeyShare();
-    return encodeClientHello(clientHello(group, peer.keyShare.share, psk, offered, cookie), defaultCodePoints);
+    return encodeClientHello(
+      clientHello(group, peer.keyShare.share, psk, features, offered, cookie),
+      defaultCodePoints,
+    );
   };
   const bind = (message: Uint8Array, peer: ScriptedPeer) =>
     offered === undefined ? message : bound(message, offered, peer);
@@ -199,7 +234,7 @@ export function clientScript({ retry, psk, mutual, keyAgreements, identities = o
     }),
     expects('EncryptedExtensions', HandshakeType.encryptedExtensions),
     ...(mutual ? [expects('CertificateRequest', HandshakeType.certificateRequest)] : []),
-    ...(psk === 'alone'
+    ...(authenticates(psk)
       ? []
       : [
           expects('server Certificate', HandshakeType.certificate),
@@ -218,8 +253,9 @@ export function clientScript({ retry, psk, mutual, keyAgreements, identities = o
     sends('Finished', (peer) => peer.finished()),
     act('application keys', (peer) => {
       peer.sendUnderApplicationKeys();
-      peer.recording = false;
+      peer.endHandshake();
     }),
+    ...(rekey === undefined ? [] : clientRekeySteps(rekey, keyAgreements)),
   ];
 }
 
@@ -246,6 +282,7 @@ function clientHello(
   group: number,
   share: Uint8Array,
   psk: Scenario['psk'],
+  features: number,
   offered: OfferedIdentity | undefined,
   cookie: Uint8Array | undefined,
 ): ClientHello {
@@ -264,8 +301,8 @@ function clientHello(
         ? {}
         : {
             pskKeyExchangeModes: [1],
-            ...(psk === 'alone' ? {} : { certWithExternPsk: true }),
-            qkdPsk: { features: 0, offer: { offer: 'key' } },
+            ...(psk === 'alone' || isTicket(psk) ? {} : { certWithExternPsk: true }),
+            qkdPsk: { features, offer: { offer: isTicket(psk) ? 'ticket' : 'key' } },
             preSharedKey: {
               identities: [{ identity: offered.identity, obfuscatedTicketAge: 0 }],
               binders: [new Uint8Array(32)],
@@ -282,7 +319,7 @@ function bound(message: Uint8Array, offered: OfferedIdentity, { transcript }: Sc
   if (!trailer.every((byte, i) => message[at + i] === byte)) return message;
   const finished = message.slice();
   const truncated = message.subarray(0, message.length - bindersLengthBytes({ binders: [new Uint8Array(32)] }));
-  const binderKey = offered.earlySecret.binderKey('imported');
+  const binderKey = offered.earlySecret.binderKey(offered.kind);
   fillBinders(finished, [pskBinder('sha256', binderKey, transcript.snapshotWith(truncated))]);
   return finished;
 }
@@ -296,14 +333,13 @@ export interface Outcome {
 
 const suites = { groups: [X25519, P256], cipherSuites: [sha256Suite, 0x1303] } as const;
 
-export function engineFor(
-  role: Role,
-  { retry, psk, mutual, client, server, identities = ownIdentities }: Scenario,
-): Side {
+export function engineFor(role: Role, scenario: Scenario): Side {
+  const { retry, psk, mutual, rekey, client, server, identities = ownIdentities } = scenario;
+  const ownPsk = () => (isTicket(psk) ? ticketPsk() : qkdPsk());
   const decision = ({ offered }: PskRequired): PskDecision =>
-    psk === undefined || psk === 'unavailable' || offered.length === 0
-      ? { action: 'continue', result: 'unavailable' }
-      : { action: 'use', psk: qkdPsk() };
+    isUsed(psk) && offered.length > 0
+      ? { action: 'use', psk: ownPsk() }
+      : { action: 'continue', result: 'unavailable' };
   if (role === 'client') {
     const options = clientOptions({
       ...suites,
@@ -311,11 +347,17 @@ export function engineFor(
       ...(mutual ? { identity: identities.client } : {}),
       ...(psk === undefined
         ? {}
-        : { psk: qkdPsk(), qkdOffer: { offer: 'key' }, auth: psk === 'alone' ? 'psk' : 'certificate' }),
+        : {
+            psk: ownPsk(),
+            qkdOffer: { offer: isTicket(psk) ? 'ticket' : 'key' },
+            auth: psk === 'alone' ? 'psk' : 'certificate',
+          }),
+      offerRekey: rekey !== undefined,
       ...client,
     });
     const verdict = () => ({ ok: true, publicKeySpki: identities.server.spki }) as const;
-    return new Side(createClientEngine(options), { verdict });
+    const rekeyWanted = () => (rekey === 'without-key' ? undefined : rekeyKey(1));
+    return new Side(createClientEngine(options), { verdict, rekeyWanted });
   }
   const options = serverOptions({
     ...suites,
@@ -324,10 +366,14 @@ export function engineFor(
     qkd: psk !== undefined,
     auth: psk === 'alone' ? 'psk' : 'certificate',
     identity: identities.server,
+    acceptTickets: isTicket(psk),
+    offerRekey: rekey !== undefined,
     ...server,
   });
   const verdict = () => ({ ok: true, publicKeySpki: identities.client.spki }) as const;
-  return new Side(createServerEngine(options), { psk: decision, verdict });
+  const keyAnswer = (): QkdPsk | undefined | 'later' =>
+    rekey === 'with-key' ? rekeyKey(1) : rekey === 'later' ? 'later' : undefined;
+  return new Side(createServerEngine(options), { psk: decision, verdict, rekeyKey: keyAnswer });
 }
 
 /** How what the peer has to say is cut into chunks; the default: one for each record. */

@@ -14,6 +14,7 @@ import {
   EarlySecret,
   finishedVerifyData,
   type HandshakeSecret,
+  type MainSecret,
   nextTrafficSecret,
 } from '../../../tls-ext/key-schedule/index.ts';
 import { encodeFinished } from '../../../tls-ext/messages/index.ts';
@@ -50,6 +51,9 @@ export class ScriptedPeer {
   outbox: Uint8Array[] = [];
   /** The alert that the engine sent, once it has been read. */
   alert: number | undefined;
+  /** main_N and th_N of the epoch that a rekey goes on from; a rekey's steps change them. */
+  mainSecret: MainSecret | undefined;
+  transcriptHash: Uint8Array = new Uint8Array(0);
   /** Records of the engine that these keys don't open. */
   unreadable = 0;
   applicationData: Uint8Array = new Uint8Array(0);
@@ -73,9 +77,16 @@ export class ScriptedPeer {
     this.record(ContentType.handshake, message);
   }
 
-  /** Takes a message into the transcript. */
+  /** Takes a message into the transcript, or into the memory of what was said after the handshake. */
   note(message: Uint8Array): void {
     if (this.recording) this.transcript.update(message);
+    else this.heard.set(`${message[0]}`, message);
+  }
+
+  /** The handshake is over: th_0 stands. */
+  endHandshake(): void {
+    this.recording = false;
+    this.transcriptHash = this.transcript.snapshot();
   }
 
   /** A record of any type and content, under the keys of the moment; `zeros` bytes of padding. */
@@ -191,6 +202,7 @@ export class ScriptedPeer {
   deriveApplicationSecrets(): void {
     const main = this.#handshakeSecret?.toMainSecret();
     if (main === undefined) throw new Error('no handshake secret');
+    this.mainSecret = main;
     const transcriptHash = this.transcript.snapshot();
     this.#applicationSecrets = {
       client: main.clientApplicationTrafficSecret(transcriptHash),
@@ -204,6 +216,15 @@ export class ScriptedPeer {
 
   receiveUnderApplicationKeys(): void {
     this.#receiving = epochOf(this.#application(otherRole(this.role)));
+  }
+
+  /** The keys of another epoch, for what is sent or received from here on. */
+  sendUnder(main: MainSecret, transcriptHash: Uint8Array): void {
+    this.#sending = epochOf(trafficSecret(main, transcriptHash, this.role));
+  }
+
+  receiveUnder(main: MainSecret, transcriptHash: Uint8Array): void {
+    this.#receiving = epochOf(trafficSecret(main, transcriptHash, otherRole(this.role)));
   }
 
   /** The keys that follow a KeyUpdate of ours. */
@@ -224,6 +245,12 @@ export class ScriptedPeer {
     if (secret === undefined) throw new Error('no application secret');
     return secret;
   }
+}
+
+function trafficSecret(main: MainSecret, transcriptHash: Uint8Array, sender: Role): Secret {
+  return sender === 'client'
+    ? main.clientApplicationTrafficSecret(transcriptHash)
+    : main.serverApplicationTrafficSecret(transcriptHash);
 }
 
 function otherRole(role: Role): Role {

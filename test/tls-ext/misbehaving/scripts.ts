@@ -37,6 +37,14 @@ export type Edit = (script: Script) => Script;
 
 export const act = (name: string, run: (peer: ScriptedPeer) => void): ActStep => ({ kind: 'act', name, act: run });
 
+export function expects(name: string, type: number, take?: ExpectStep['take']): ExpectStep {
+  return { kind: 'expect', name, type, ...(take === undefined ? {} : { take }) };
+}
+
+export function sends(name: string, make: SendStep['make'], finish?: SendStep['finish']): SendStep {
+  return { kind: 'send', name, make, ...(finish === undefined ? {} : { finish }) };
+}
+
 /** Runs the next step; `false` if it waits for a message that has not come. */
 export function runStep(step: Step, peer: ScriptedPeer): boolean {
   switch (step.kind) {

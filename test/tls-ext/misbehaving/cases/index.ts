@@ -1,7 +1,9 @@
 import { authenticationCases } from './authentication.ts';
 import { clientHelloCases } from './client-hellos.ts';
 import { firstRecordCases, negotiatedCases, recordCases, ticketCases } from './records.ts';
+import { rekeyCases } from './rekeys.ts';
 import { serverHelloCases } from './server-hellos.ts';
+import { resumptionCases } from './tickets.ts';
 
 export const allCases = [
   ...clientHelloCases,
@@ -11,4 +13,6 @@ export const allCases = [
   ...ticketCases,
   ...negotiatedCases,
   ...firstRecordCases,
+  ...resumptionCases,
+  ...rekeyCases,
 ];
