@@ -41,6 +41,24 @@ export interface KeyMetadata {
   readonly kme: string;
 }
 
+/** What is known of a key's making, at one moment. Unknown stays absent. */
+export interface KeyProvenance {
+  readonly hops?: number;
+  /** Since the key was made. */
+  readonly ageMs?: number;
+  readonly simulated?: boolean;
+}
+
+/** The provenance at `nowMs` of a key that was delivered at `deliveredAtMs`, both on one clock. */
+export function provenanceAt(metadata: KeyMetadata, deliveredAtMs: number, nowMs: number): KeyProvenance {
+  const { hops, ageMs, simulated } = metadata;
+  return {
+    ...(hops === undefined ? {} : { hops }),
+    ...(ageMs === undefined ? {} : { ageMs: Math.round(ageMs + nowMs - deliveredAtMs) }),
+    ...(simulated === undefined ? {} : { simulated }),
+  };
+}
+
 /** A key as a KME delivered it. The receiver owns `secret` and wipes it. */
 export interface DeliveredKey {
   readonly reference: QkdKeyReference;

@@ -8,7 +8,14 @@ import { createHash } from 'node:crypto';
 import { bytesEqual, type SecretBytes } from '../../tls-ext/bytes/index.ts';
 import type { Clock } from '../clock.ts';
 import { KdiError, KdiErrorCode } from '../errors.ts';
-import { type DeliveredKey, type KeyMetadata, type QkdKeyReference, referenceText } from '../key-source.ts';
+import {
+  type DeliveredKey,
+  type KeyMetadata,
+  type KeyProvenance,
+  provenanceAt,
+  type QkdKeyReference,
+  referenceText,
+} from '../key-source.ts';
 import { ledgerId, type SpentLedger } from '../ledger/spent-ledger.ts';
 
 export interface AnswererStoreOptions {
@@ -29,6 +36,8 @@ export interface AnswererStoreOptions {
 export interface FoundKey {
   readonly reference: QkdKeyReference;
   readonly metadata: KeyMetadata;
+  /** Now. */
+  readonly provenance: KeyProvenance;
   readonly secret: SecretBytes;
   readonly expiresAtMs: number;
 }
@@ -48,6 +57,7 @@ export interface AnswererStoreStatus {
 
 interface Held {
   readonly key: DeliveredKey;
+  readonly deliveredAtMs: number;
   readonly expiresAtMs: number;
 }
 
@@ -117,7 +127,7 @@ export class AnswererStore {
     const { clock, keyTtlMs } = this.#options;
     const { drawer } = key.reference;
     const expiresAtMs = Math.min(key.expiresAtMs ?? Number.POSITIVE_INFINITY, clock.now() + keyTtlMs);
-    this.#held.set(referenceText(key.reference), { key, expiresAtMs });
+    this.#held.set(referenceText(key.reference), { key, deliveredAtMs: clock.now(), expiresAtMs });
     this.#countByDrawer.set(drawer, this.countOf(drawer) + 1);
     this.#totals.accepted++;
     this.#watch(expiresAtMs);
@@ -126,9 +136,11 @@ export class AnswererStore {
   /** The key of a reference, if it is here and still good. Burns nothing: an abandoned handshake costs no key. */
   find(reference: QkdKeyReference): FoundKey | undefined {
     const held = this.#held.get(referenceText(reference));
-    if (held === undefined || held.expiresAtMs <= this.#options.clock.now()) return undefined;
+    const now = this.#options.clock.now();
+    if (held === undefined || held.expiresAtMs <= now) return undefined;
     const { metadata, secret } = held.key;
-    return { reference, metadata, secret: secret.clone(), expiresAtMs: held.expiresAtMs };
+    const provenance = provenanceAt(metadata, held.deliveredAtMs, now);
+    return { reference, metadata, provenance, secret: secret.clone(), expiresAtMs: held.expiresAtMs };
   }
 
   /** Compare-and-set: true for exactly one caller per key, who alone may let application data through. */

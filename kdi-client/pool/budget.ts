@@ -1,8 +1,9 @@
 /**
- * Who gets the keys when there are too few. While there are enough, everyone
- * does. When the stock is about to run out: rekeys of live connections first,
- * then services by priority, and within a priority each up to its share of
- * what the KME delivers.
+ * Who gets the keys of one peer when there are too few. While there are enough,
+ * everyone does. When the stock is about to run out: rekeys of live connections
+ * first; then, where services have priorities or weights, services by priority,
+ * each up to its share of what the KME delivers; where none has, whoever comes
+ * first.
  */
 
 import { exhaustionMs, RateEstimate } from './depth.ts';
@@ -21,7 +22,7 @@ export interface BudgetOptions {
   readonly reserveFloor: number;
   /** Keys are scarce when they would run out within this (default 60 s). */
   readonly horizonMs?: number;
-  readonly services: Readonly<Record<string, BudgetedService>>;
+  readonly services?: Readonly<Record<string, BudgetedService>>;
   /** Use counts this far back (default 60 s). */
   readonly memoryMs?: number;
 }
@@ -65,11 +66,24 @@ export interface BudgetNumbers {
 const LEFT_TO_OTHERS: Readonly<Record<KeyPriority, number>> = { high: 0, normal: 0.25, low: 0.5 };
 
 export class KeyBudget {
-  readonly #options: Required<BudgetOptions>;
+  readonly #memoryMs: number;
   readonly #use = new Map<string, RateEstimate>();
+  #services: Readonly<Record<string, BudgetedService>>;
+  #reserveFloor: number;
+  #horizonMs: number;
 
-  constructor(options: BudgetOptions) {
-    this.#options = { horizonMs: 60_000, memoryMs: 60_000, ...options };
+  constructor({ reserveFloor, horizonMs = 60_000, services = {}, memoryMs = 60_000 }: BudgetOptions) {
+    this.#memoryMs = memoryMs;
+    this.#services = services;
+    this.#reserveFloor = reserveFloor;
+    this.#horizonMs = horizonMs;
+  }
+
+  /** Other services, or another reserve; what was used stays known. */
+  configure({ reserveFloor, horizonMs = 60_000, services = {} }: Omit<BudgetOptions, 'memoryMs'>): void {
+    this.#services = services;
+    this.#reserveFloor = reserveFloor;
+    this.#horizonMs = horizonMs;
   }
 
   admit(request: AdmissionRequest, stock: KeyStock): Admission {
@@ -77,9 +91,10 @@ export class KeyBudget {
     if (request.purpose === 'rekey') return ready > 0 ? 'key' : 'wait';
     if (!this.#scarce(stock)) return 'key';
     if (request.hasTicket) return 'ticket';
-    const service = this.#options.services[request.service] ?? {};
-    if (ready > this.#floorOf(service.priority ?? 'normal', stock) && this.#withinShare(request.service, stock))
-      return 'key';
+    const { priority = 'normal' } = this.#services[request.service] ?? {};
+    const inTurn =
+      !this.#hasShares() || (ready > this.#floorOf(priority, stock) && this.#withinShare(request.service, stock));
+    if (ready > this.#reserveFloor && inTurn) return 'key';
     return request.keyRequired ? 'wait' : 'fallback';
   }
 
@@ -87,7 +102,7 @@ export class KeyBudget {
   recordUse(service: string, nowMs: number): void {
     let use = this.#use.get(service);
     if (use === undefined) {
-      use = new RateEstimate(this.#options.memoryMs);
+      use = new RateEstimate(this.#memoryMs);
       this.#use.set(service, use);
     }
     use.record(nowMs);
@@ -95,16 +110,15 @@ export class KeyBudget {
 
   numbers(stock: KeyStock): BudgetNumbers {
     const exhaustedInMs = this.#exhaustedInMs(stock);
-    const { services, reserveFloor } = this.#options;
     return {
       ready: stock.ready,
-      reserveFloor,
+      reserveFloor: this.#reserveFloor,
       scarce: this.#scarce(stock),
       demandPerSecond: stock.demandPerSecond,
       supplyPerSecond: stock.supplyPerSecond,
       ...(exhaustedInMs === undefined ? {} : { exhaustedInMs }),
       services: Object.fromEntries(
-        Object.entries(services).map(([name, { priority = 'normal' }]) => [
+        Object.entries(this.#services).map(([name, { priority = 'normal' }]) => [
           name,
           {
             usedPerSecond: this.#usedPerSecond(name, stock.nowMs),
@@ -117,21 +131,23 @@ export class KeyBudget {
   }
 
   #exhaustedInMs({ ready, demandPerSecond, supplyPerSecond }: KeyStock): number | undefined {
-    return exhaustionMs(Math.max(0, ready - this.#options.reserveFloor), demandPerSecond, supplyPerSecond);
+    return exhaustionMs(Math.max(0, ready - this.#reserveFloor), demandPerSecond, supplyPerSecond);
   }
 
   #scarce(stock: KeyStock): boolean {
-    if (stock.ready <= this.#options.reserveFloor) return true;
+    if (stock.ready <= this.#reserveFloor) return true;
     const exhaustedInMs = this.#exhaustedInMs(stock);
     // A pool is a buffer: while it is half full, a burst may use it.
-    return (
-      exhaustedInMs !== undefined && exhaustedInMs < this.#options.horizonMs && stock.ready * 2 <= stock.highWatermark
-    );
+    return exhaustedInMs !== undefined && exhaustedInMs < this.#horizonMs && stock.ready * 2 <= stock.highWatermark;
   }
 
   #floorOf(priority: KeyPriority, { highWatermark }: KeyStock): number {
-    const { reserveFloor } = this.#options;
+    const reserveFloor = this.#reserveFloor;
     return reserveFloor + LEFT_TO_OTHERS[priority] * Math.max(0, highWatermark / 2 - reserveFloor);
+  }
+
+  #hasShares(): boolean {
+    return Object.values(this.#services).some(({ priority, weight }) => priority !== undefined || weight !== undefined);
   }
 
   #withinShare(service: string, stock: KeyStock): boolean {
@@ -144,10 +160,11 @@ export class KeyBudget {
 
   /** Shares are among the services that use keys now: an idle one's is the others'. */
   #sharePerSecond(service: string, { nowMs, supplyPerSecond }: KeyStock): number {
-    const { services, memoryMs } = this.#options;
-    const weightOf = (name: string): number => services[name]?.weight ?? 1;
+    const weightOf = (name: string): number => this.#services[name]?.weight ?? 1;
     const active = new Set([service]);
-    for (const [name, use] of this.#use) if (use.perSecond(nowMs) > 1 / memoryMs) active.add(name);
+    // What is left of one use after twice the memory counts as none.
+    const idlePerSecond = 1_000 / this.#memoryMs / Math.E ** 2;
+    for (const [name, use] of this.#use) if (use.perSecond(nowMs) > idlePerSecond) active.add(name);
     const total = [...active].reduce((sum, name) => sum + weightOf(name), 0);
     return (supplyPerSecond * weightOf(service)) / total;
   }

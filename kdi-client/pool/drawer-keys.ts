@@ -1,7 +1,13 @@
 /** The keys that a drawer's pool holds: their states, their deadlines, and their end. No I/O. */
 import { SecretBytes } from '../../tls-ext/bytes/index.ts';
 import type { Clock } from '../clock.ts';
-import { type DeliveredKey, referenceText } from '../key-source.ts';
+import {
+  type DeliveredKey,
+  type KeyProvenance,
+  provenanceAt,
+  type QkdKeyReference,
+  referenceText,
+} from '../key-source.ts';
 import type { DropReason, KeyLease } from './drawer-pool-types.ts';
 
 /** Where a key came from; what a mismatch quarantines. */
@@ -21,6 +27,7 @@ export interface DrawerKey {
   readonly delivered: DeliveredKey;
   readonly text: string;
   readonly origin: KeyOrigin;
+  readonly deliveredAtMs: number;
   /** Not offered any more after it. */
   readonly offerUntilMs: number;
   readonly expiresAtMs: number;
@@ -77,30 +84,21 @@ export class DrawerKeys {
     return this.#keys.values();
   }
 
-  /** Undefined if its reference is held already; else `delivered` is owned here from now on. */
-  add(delivered: DeliveredKey, origin: KeyOrigin): DrawerKey | undefined {
-    const { clock, keyTtlMs, ttlMarginMs } = this.#options;
-    const text = referenceText(delivered.reference);
-    if (this.#keys.has(text)) return undefined;
-    const now = clock.now();
-    const expiresAtMs = Math.min(delivered.expiresAtMs ?? Number.POSITIVE_INFINITY, now + keyTtlMs);
-    const key: DrawerKey = {
-      delivered,
-      text,
-      origin,
-      expiresAtMs,
-      offerUntilMs: expiresAtMs - Math.min(ttlMarginMs, Math.max(0, expiresAtMs - now) / 2),
-      state: 'drawn',
-      deadlineMs: Number.POSITIVE_INFINITY,
-      offers: 0,
-      firstOfferedAtMs: undefined,
-      peerKnows: true,
-    };
-    origin.held++;
-    this.#keys.set(text, key);
-    this.#counts.drawn++;
-    this.#watch(key);
-    return key;
+  /**
+   * Takes ownership of all of them: those beyond `quota` keys in all, and those
+   * that are held already, are wiped. `duplicate`: one of the latter.
+   */
+  addAll(delivered: readonly DeliveredKey[], origin: KeyOrigin, quota: number) {
+    const added: DrawerKey[] = [];
+    let duplicate: QkdKeyReference | undefined;
+    for (const each of delivered) {
+      const hasRoom = this.#keys.size < quota;
+      const key = hasRoom ? this.#add(each, origin) : undefined;
+      if (key !== undefined) added.push(key);
+      else each.secret.wipe();
+      if (hasRoom && key === undefined) duplicate = each.reference;
+    }
+    return { added, duplicate };
   }
 
   markAnnounced(key: DrawerKey): void {
@@ -121,8 +119,8 @@ export class DrawerKeys {
     return true;
   }
 
-  /** The next ready key on loan, if any is fit to be offered. */
-  lease(): KeyLease | undefined {
+  /** The next ready key on loan that may be offered and that `fits`. */
+  lease(fits?: (provenance: KeyProvenance) => boolean): KeyLease | undefined {
     const now = this.#options.clock.now();
     for (const queue of [this.#again, this.#ready]) {
       for (const key of queue) {
@@ -130,11 +128,13 @@ export class DrawerKeys {
           this.drop(key, 'expired');
           continue;
         }
+        const provenance = provenanceAt(key.delivered.metadata, key.deliveredAtMs, now);
+        if (fits?.(provenance) === false) continue;
         queue.delete(key);
         this.#setState(key, 'leased');
         key.offers++;
         key.firstOfferedAtMs ??= now;
-        return this.#leaseOf(key);
+        return this.#leaseOf(key, provenance);
       }
     }
     return undefined;
@@ -171,7 +171,34 @@ export class DrawerKeys {
     this.#sweepAtMs = Number.POSITIVE_INFINITY;
   }
 
-  #leaseOf(key: DrawerKey): KeyLease {
+  /** Undefined if its reference is held already; else `delivered` is owned here from now on. */
+  #add(delivered: DeliveredKey, origin: KeyOrigin): DrawerKey | undefined {
+    const { clock, keyTtlMs, ttlMarginMs } = this.#options;
+    const text = referenceText(delivered.reference);
+    if (this.#keys.has(text)) return undefined;
+    const now = clock.now();
+    const expiresAtMs = Math.min(delivered.expiresAtMs ?? Number.POSITIVE_INFINITY, now + keyTtlMs);
+    const key: DrawerKey = {
+      delivered,
+      text,
+      origin,
+      deliveredAtMs: now,
+      expiresAtMs,
+      offerUntilMs: expiresAtMs - Math.min(ttlMarginMs, Math.max(0, expiresAtMs - now) / 2),
+      state: 'drawn',
+      deadlineMs: Number.POSITIVE_INFINITY,
+      offers: 0,
+      firstOfferedAtMs: undefined,
+      peerKnows: true,
+    };
+    origin.held++;
+    this.#keys.set(text, key);
+    this.#counts.drawn++;
+    this.#watch(key);
+    return key;
+  }
+
+  #leaseOf(key: DrawerKey, provenance: KeyProvenance): KeyLease {
     const { reference, metadata, secret } = key.delivered;
     const offer = key.offers;
     // A lease speaks for its own offer only, not for a later one of the same key.
@@ -179,6 +206,7 @@ export class DrawerKeys {
     return {
       reference,
       metadata,
+      provenance,
       secret: SecretBytes.copyOf(secret.expose()),
       expiresAtMs: key.expiresAtMs,
       commit: () => current() && this.#remove(key),

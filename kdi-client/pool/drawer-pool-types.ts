@@ -2,8 +2,9 @@
 import type { SecretBytes } from '../../tls-ext/bytes/index.ts';
 import type { Clock } from '../clock.ts';
 import type { KdiError } from '../errors.ts';
-import type { KeyMetadata, KeySource, QkdKeyReference, StreamAnnouncement } from '../key-source.ts';
+import type { KeyMetadata, KeyProvenance, KeySource, QkdKeyReference, StreamAnnouncement } from '../key-source.ts';
 import type { SpentLedger } from '../ledger/spent-ledger.ts';
+import type { KeyStock } from './budget.ts';
 import type { DepthOptions } from './depth.ts';
 
 /** Why there is no key to offer. The same words as in `qkd_psk`. */
@@ -18,8 +19,10 @@ export const NoKeyReason = {
   peerKmeUnreachable: 'peer_kme_unreachable',
   /** The two KMEs gave different keys under one ID. */
   keyMismatch: 'key_mismatch',
-  /** What is left is reserved. */
+  /** What is left is for others. */
   budget: 'budget',
+  /** No key at hand is what the caller demands. */
+  policy: 'policy',
 } as const;
 export type NoKeyReason = (typeof NoKeyReason)[keyof typeof NoKeyReason];
 
@@ -114,6 +117,8 @@ export type KeyPurpose = 'handshake' | 'rekey';
 export interface KeyLease {
   readonly reference: QkdKeyReference;
   readonly metadata: KeyMetadata;
+  /** At the time of the loan. */
+  readonly provenance: KeyProvenance;
   /** A copy that the caller owns and wipes. */
   readonly secret: SecretBytes;
   /** On the pool's clock. */
@@ -173,7 +178,12 @@ export interface DrawerPoolTotals {
 }
 
 export interface TakeOptions {
+  /** Default `handshake`. */
   readonly purpose?: KeyPurpose;
+  /** Whether the caller may use a key of this provenance; one that it may not stays for others. */
+  readonly fits?: (provenance: KeyProvenance) => boolean;
+  /** Whether the caller gets a key now, of those that are not reserved; asked again with each key that comes. */
+  readonly admits?: (stock: KeyStock) => boolean;
 }
 
 export interface TakeWithinOptions extends TakeOptions {

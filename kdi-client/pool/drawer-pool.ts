@@ -15,7 +15,6 @@ import {
   type DrawerPoolOptions,
   type DrawerPoolStatus,
   type KeyLease,
-  type KeyPurpose,
   NoKeyReason,
   noTotals,
   type TakeOptions,
@@ -58,7 +57,7 @@ export class DrawerPool {
     this.#reserveFloor = options.reserveFloor ?? 0;
     this.#quota = options.maxOutstanding ?? 4096;
     const { clock, random } = options;
-    this.#waiters = new TakeQueue(clock, (purpose) => this.#lend(purpose));
+    this.#waiters = new TakeQueue(clock, (wanted) => this.#lend(wanted));
     this.#health = new SupplyHealth(random);
     this.#streams = new DrawerStreams({
       source: options.source,
@@ -196,20 +195,19 @@ export class DrawerPool {
   /** A key now, or why there is none. Does no I/O. */
   take(options: TakeOptions = {}): TakeResult {
     this.#depth.recordDemand(this.#options.clock.now());
-    return this.#takeNow(options.purpose ?? 'handshake');
+    return this.#takeNow(options);
   }
 
   /** A key as soon as there is one, first come first served; after `waitMs` without, the reason of that moment. */
   async takeWithin(waitMs: number, options: TakeWithinOptions = {}): Promise<TakeResult> {
-    const purpose = options.purpose ?? 'handshake';
     this.#depth.recordDemand(this.#options.clock.now());
     if (this.#waiters.size === 0 || waitMs <= 0 || this.#closed) {
-      const result = this.#takeNow(purpose);
+      const result = this.#takeNow(options);
       if (result.ok || waitMs <= 0 || this.#closed) return result;
     }
     this.#fill();
-    const lease = await this.#waiters.wait(purpose, waitMs, options.signal);
-    return lease === undefined ? this.#takeNow(purpose) : { ok: true, lease };
+    const lease = await this.#waiters.wait(options, waitMs, options.signal);
+    return lease === undefined ? this.#takeNow(options) : { ok: true, lease };
   }
 
   // Settings and status.
@@ -238,7 +236,7 @@ export class DrawerPool {
   }
 
   status(): DrawerPoolStatus {
-    const reason = this.#keys.count('ready') > this.#reserveFloor ? undefined : this.#reason('handshake');
+    const reason = this.#keys.count('ready') > this.#reserveFloor ? undefined : this.#reason({});
     const { ready, demandPerSecond, supplyPerSecond } = this.stock();
     const { mismatchesInARow, kmeQuarantined, lastError } = this.#health;
     const exhaustedInMs = exhaustionMs(ready, demandPerSecond, supplyPerSecond);
@@ -352,15 +350,7 @@ export class DrawerPool {
     const origin: KeyOrigin = this.#options.source.needsStream
       ? stream.origin
       : { kme: delivered[0]?.metadata.kme ?? stream.origin.kme, held: 0, withdrawn: false, peerKnows: true };
-    const added: DrawerKey[] = [];
-    let duplicate: QkdKeyReference | undefined;
-    for (const each of delivered) {
-      const hasRoom = this.#keys.size < this.#quota;
-      const key = hasRoom ? this.#keys.add(each, origin) : undefined;
-      if (key !== undefined) added.push(key);
-      else each.secret.wipe();
-      if (hasRoom && key === undefined) duplicate = each.reference;
-    }
+    const { added, duplicate } = this.#keys.addAll(delivered, origin, this.#quota);
     // What is drawn while the channel is down is announced when it is back.
     if (this.#channelUp) this.#announce(added);
     if (duplicate !== undefined) {
@@ -409,16 +399,16 @@ export class DrawerPool {
 
   // Answering.
 
-  #takeNow(purpose: KeyPurpose): TakeResult {
-    const lease = this.#lend(purpose);
+  #takeNow(wanted: TakeOptions): TakeResult {
+    const lease = this.#lend(wanted);
     if (lease !== undefined) return { ok: true, lease };
     this.#totals.refused++;
-    return { ok: false, reason: this.#reason(purpose) };
+    return { ok: false, reason: this.#reason(wanted) };
   }
 
-  #lend(purpose: KeyPurpose): KeyLease | undefined {
-    if (this.#closed || (purpose === 'handshake' && this.#atFloor())) return undefined;
-    const lease = this.#keys.lease();
+  #lend(wanted: TakeOptions): KeyLease | undefined {
+    if (this.#closed || this.#keptBack(wanted)) return undefined;
+    const lease = this.#keys.lease(wanted.fits);
     if (lease === undefined) return undefined;
     this.#totals.offered++;
     this.#fill();
@@ -430,12 +420,15 @@ export class DrawerPool {
     return { ...lease, commit };
   }
 
-  #atFloor(): boolean {
-    return this.#reserveFloor > 0 && this.#keys.count('ready') <= this.#reserveFloor;
+  /** Whether the keys there are, if any, are for others than the caller. */
+  #keptBack({ purpose, admits }: TakeOptions): boolean {
+    if (purpose === 'rekey') return false;
+    const atFloor = this.#reserveFloor > 0 && this.#keys.count('ready') <= this.#reserveFloor;
+    return atFloor || admits?.(this.stock()) === false;
   }
 
-  #reason(purpose: KeyPurpose): NoKeyReason {
-    if (purpose === 'handshake' && this.#keys.count('ready') > 0 && this.#atFloor()) return NoKeyReason.budget;
+  #reason(wanted: TakeOptions): NoKeyReason {
+    if (this.#keys.count('ready') > 0) return this.#keptBack(wanted) ? NoKeyReason.budget : NoKeyReason.policy;
     if (this.#health.mismatchesInARow > 0) return NoKeyReason.keyMismatch;
     if (!this.#channelUp) return NoKeyReason.channelDown;
     const { failureReason } = this.#health;
