@@ -36,6 +36,8 @@ export const ProxyErrorCode = {
   keyChannel: 'ERR_PROXY_KEY_CHANNEL',
   /** Keys of a simulator on an address that is not loopback, without `unsafe-allow-simulated`. */
   simulatedKeys: 'ERR_PROXY_SIMULATED_KEYS',
+  /** A key's provenance is not what the service demands: `max-hops`, `max-key-age`, `unknown-provenance`. */
+  keyProvenance: 'ERR_PROXY_KEY_PROVENANCE',
   /** A bug in this program, met while serving one connection; only that connection is lost. */
   internal: 'ERR_PROXY_INTERNAL',
 } as const;

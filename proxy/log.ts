@@ -28,6 +28,10 @@ export interface ConnectionRecord {
   readonly cipher?: string;
   /** Reference of the QKD key in the key schedule. */
   readonly keyId?: string;
+  /** Of that key: trusted nodes crossed, age, and whether a simulator made it; as far as our key manager said. */
+  readonly hops?: number;
+  readonly ageMs?: number;
+  readonly simulated?: boolean;
   /** Why there is no QKD key in it, or why it was refused. */
   readonly reason?: FallbackReason;
   /** The reason came before the peer was authenticated, or in a bare alert. */
@@ -94,6 +98,7 @@ export type LogEvent =
   /** The reason for which new connections get no key has changed; absent = they get one. */
   | {
       readonly event: 'keys-unavailable';
+      readonly service?: string;
       readonly sae: string;
       readonly peer: string;
       readonly address: string;

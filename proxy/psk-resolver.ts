@@ -4,16 +4,22 @@
  * what the words of one mean in the other. No handshake waits behind it for a
  * key manager.
  */
+import { randomBytes } from 'node:crypto';
 import {
   type Clock,
+  FileLedger,
   KdiErrorCode,
   type KeySource,
   type KmeTls,
+  MemoryLedger,
   type PskTls,
   referenceText,
+  type SpentLedger,
   systemClock,
 } from '../kdi-client/index.ts';
 import {
+  DrawerGreeting,
+  INSTANCE_BYTES,
   KeyChannelAnswerer,
   KeyChannelDrawer,
   type MismatchReport,
@@ -24,56 +30,44 @@ import {
 import { errorText, ProxyErrorCode } from './errors.ts';
 import { AnswererKeys } from './key-service/answerer-keys.ts';
 import { AnswererLink } from './key-service/answerer-link.ts';
-import { DrawerKeys } from './key-service/drawer-keys.ts';
 import { DrawerLink } from './key-service/drawer-link.ts';
+import { DrawerSupply } from './key-service/drawer-supply.ts';
 import { createKmeClient, type KmeSettings, type KmesSettings } from './key-service/kme.ts';
 import type { EventLog } from './log.ts';
 
-export type { KmeSettings, KmesSettings, KmeTls, PskTls };
+export type { Clock, KmeSettings, KmesSettings, KmeTls, PskTls, SpentLedger };
+export { systemClock };
 
 /** What both sides need. */
 export interface KeyServiceSettings {
   readonly ownSae: string;
   readonly kmes: KmesSettings;
-  /** Names this process to its peers: 16 random bytes. */
-  readonly instance: Uint8Array;
   readonly log: EventLog;
   /** Longest life of a key that nobody used. */
   readonly keyTtlMs: number;
-  readonly clock?: Clock;
-}
-
-export interface DrawerSettings extends KeyServiceSettings {
-  /** The client services of the channel. */
-  readonly services: readonly ServiceRequirement[];
-  /** Where the channel leads, for the log. */
-  readonly address: string;
-  /** Whether keys that a simulator made may be used on this path. */
-  readonly simulatedAllowed: boolean;
-  /** Keys kept agreed ahead of need. */
-  readonly keysAhead: number;
+  readonly ledger: SpentLedger;
+  readonly clock: Clock;
 }
 
 /** Most keys outstanding with one peer. */
 const QUOTA = 4_096;
 
-/** Keys for the client services of one channel. */
-export function createDrawerKeys(settings: DrawerSettings): DrawerKeys {
-  const { ownSae, instance, services, clock = systemClock, log } = settings;
-  // An unusable URL is an error of the configuration: now, and not at the first connection.
-  let first: KeySource | undefined = kmeClient(settings);
-  return new DrawerKeys({
+/**
+ * Keys for client services, and what their channels greet peers with.
+ *
+ * @throws KdiError for an unusable key manager: an error of the configuration is one now, and not at the first connection.
+ */
+export function createDrawerSupply(settings: KeyServiceSettings) {
+  const { ownSae, clock, log } = settings;
+  const source = kmeClient(settings);
+  const instance = newInstance();
+  const supply = new DrawerSupply({
     ...settings,
-    clock,
     quota: QUOTA,
-    createSource: () => {
-      const source = first ?? kmeClient(settings);
-      first = undefined;
-      return source;
-    },
-    createLink: (peerSae, kmeName) =>
+    source,
+    createLink: (peerSae) =>
       new DrawerLink({
-        machine: new KeyChannelDrawer({ ownSae, peerSae, instance, quota: QUOTA, kmeName, services }),
+        machine: new KeyChannelDrawer({ ownSae, peerSae, instance, quota: QUOTA, kmeName: source.kme, services: [] }),
         nowMs: () => clock.now(),
         referenceText,
         stateReason: (reason) => STATE_REASONS[reason],
@@ -86,15 +80,22 @@ export function createDrawerKeys(settings: DrawerSettings): DrawerKeys {
         },
       }),
   });
+  const createGreeting = (services: readonly ServiceRequirement[]) =>
+    new DrawerGreeting({ instance, quota: QUOTA, services });
+  return { supply, createGreeting };
 }
 
-/** Keys for the server services of one SAE. */
+/**
+ * Keys for the server services of one SAE.
+ *
+ * @throws KdiError for an unusable key manager.
+ */
 export function createAnswererKeys(settings: KeyServiceSettings): AnswererKeys {
-  const { ownSae, instance, clock = systemClock } = settings;
+  const { ownSae, clock } = settings;
   const source = kmeClient(settings);
+  const instance = newInstance();
   return new AnswererKeys({
     ...settings,
-    clock,
     quota: QUOTA,
     source,
     createLink: (peerSae, onKeys) =>
@@ -110,7 +111,22 @@ export function createAnswererKeys(settings: KeyServiceSettings): AnswererKeys {
   });
 }
 
-function kmeClient({ kmes, ownSae, log, clock = systemClock }: KeyServiceSettings): KeySource {
+/** A single-use ledger: in a file, or for the life of the process. Rejects with KdiError `ERR_KDI_LEDGER`. */
+export async function openLedger(path: string | undefined): Promise<SpentLedger> {
+  const nowMs = (): number => Date.now();
+  return path === undefined ? new MemoryLedger({ nowMs }) : await FileLedger.open({ path, nowMs });
+}
+
+/**
+ * Names what this process holds for a peer: a new name means that the keys of
+ * the old one are gone. Services with key managers of their own hold keys of
+ * their own, and have a name of their own.
+ */
+function newInstance(): Uint8Array {
+  return Uint8Array.from(randomBytes(INSTANCE_BYTES));
+}
+
+function kmeClient({ kmes, ownSae, log, clock }: KeyServiceSettings): KeySource {
   return createKmeClient(kmes, { ownSae, clock, log });
 }
 

@@ -10,8 +10,12 @@ import { type QkdKeyReference, referenceText } from '../key-source.ts';
 /** Length of a ledger entry's name. */
 export const LEDGER_ID_BYTES = 32;
 
-/** What a reference was spent on: one process may be the drawer and the answerer of the same key, in a test or a loop. */
-export type LedgerUse = 'drawn' | 'used';
+/**
+ * What a reference was spent on. Drawn or fetched, a key is in the hands of one
+ * process, which uses it once; the next process takes neither again. (One may
+ * be the drawer and the answerer of the same key, in a test or a loop.)
+ */
+export type LedgerUse = 'drawn' | 'fetched';
 
 /** The name under which a reference stands in the ledger: SHA-256 of use and reference. */
 export function ledgerId(use: LedgerUse, reference: QkdKeyReference): Uint8Array {

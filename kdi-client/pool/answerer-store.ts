@@ -28,7 +28,7 @@ export interface AnswererStoreOptions {
   readonly keyTtlMs?: number;
   /** How long a burnt reference is refused (default 6 h). */
   readonly rememberBurntMs?: number;
-  /** Written before `burnDurably` says yes. */
+  /** Every key is written down before it is taken, so that no later process takes it again. */
   readonly ledger?: SpentLedger;
 }
 
@@ -117,6 +117,27 @@ export class AnswererStore {
     return undefined;
   }
 
+  /**
+   * As `accept`, once the ledger has the key: after a crash, too, it is taken
+   * by no process that has the same ledger. Rejects also with `ERR_KDI_LEDGER`.
+   */
+  async acceptOnce(key: DeliveredKey): Promise<void> {
+    if (this.#ledger !== undefined) {
+      let fresh: boolean | undefined;
+      try {
+        [fresh] = await this.#ledger.spend([ledgerId('fetched', key.reference)]);
+      } catch (error) {
+        key.secret.wipe();
+        throw error;
+      }
+      if (!fresh) {
+        key.secret.wipe();
+        throw new KdiError(KdiErrorCode.alreadyUsed, `${referenceText(key.reference)} was fetched before`);
+      }
+    }
+    this.accept(key);
+  }
+
   /** Takes ownership of `key`. Throws `ERR_KDI_QUOTA` or `ERR_KDI_ALREADY_USED`, with the key wiped. */
   accept(key: DeliveredKey): void {
     const refusal = this.refusal(key.reference);
@@ -151,18 +172,6 @@ export class AnswererStore {
     this.#remove(text);
     this.#totals.burnt++;
     return true;
-  }
-
-  /**
-   * As `burn`, and true only once the ledger has it, so that no restart and no
-   * replica that shares the ledger says true again. Rejects with
-   * `ERR_KDI_LEDGER`: the key is burnt, and must not be used.
-   */
-  async burnDurably(reference: QkdKeyReference): Promise<boolean> {
-    if (!this.burn(reference)) return false;
-    if (this.#ledger === undefined) return true;
-    const [spent = false] = await this.#ledger.spend([ledgerId('used', reference)]);
-    return spent;
   }
 
   /** The drawer burnt it unused, or the check values differ. Unknown references are remembered as gone too. */

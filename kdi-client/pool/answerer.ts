@@ -8,6 +8,7 @@ import { hexOf, type SecretBytes } from '../../tls-ext/bytes/index.ts';
 import type { Clock } from '../clock.ts';
 import { isKdiError, KdiError, KdiErrorCode } from '../errors.ts';
 import {
+  type DeliveredKey,
   type KeySource,
   type LookupStream,
   type QkdKeyReference,
@@ -186,29 +187,37 @@ export class Answerer {
   }
 
   async #fetch(fetch: Fetch): Promise<void> {
-    const { hooks, store } = this.#options;
+    const { reference } = fetch;
+    let key: DeliveredKey;
     try {
-      const lookup = await this.#lookupFor(fetch.reference);
-      const key = await lookup.lookup(fetch.reference, { signal: this.#abort.signal });
-      if (fetch.dropped) {
-        key.secret.wipe();
-        return;
-      }
-      this.#endFetch(fetch, false);
-      const secret = key.secret.clone();
-      try {
-        store.accept(key);
-        if (!hooks.keyFetched(fetch.reference, secret)) store.drop(fetch.reference);
-      } finally {
-        secret.wipe();
-      }
+      const lookup = await this.#lookupFor(reference);
+      key = await lookup.lookup(reference, { signal: this.#abort.signal });
     } catch (thrown) {
-      const error = asKdiError(thrown);
-      if (this.#fetches.get(referenceText(fetch.reference)) !== fetch) {
-        if (!fetch.dropped) hooks.keyUnavailable(fetch.reference, error, true);
-        return;
-      }
-      this.#fetchFailed(fetch, error);
+      if (!fetch.dropped) this.#fetchFailed(fetch, asKdiError(thrown));
+      return;
+    }
+    if (fetch.dropped) {
+      key.secret.wipe();
+      return;
+    }
+    await this.#keep(fetch, key);
+  }
+
+  /** The KME gave the key: from here on it is here, or nowhere. */
+  async #keep(fetch: Fetch, key: DeliveredKey): Promise<void> {
+    const { hooks, store } = this.#options;
+    const { reference } = fetch;
+    const secret = key.secret.clone();
+    try {
+      await store.acceptOnce(key);
+      // The drawer burnt it while it was written down.
+      if (fetch.dropped) store.drop(reference);
+      else if (!hooks.keyFetched(reference, secret)) store.drop(reference);
+    } catch (thrown) {
+      if (!fetch.dropped) hooks.keyUnavailable(reference, asKdiError(thrown), true);
+    } finally {
+      secret.wipe();
+      if (!fetch.dropped) this.#endFetch(fetch, false);
     }
   }
 

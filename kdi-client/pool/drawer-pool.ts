@@ -212,6 +212,11 @@ export class DrawerPool {
 
   // Settings and status.
 
+  /** Keys that can be taken now, those of the reserve included. */
+  get ready(): number {
+    return this.#keys.count('ready');
+  }
+
   /** New depth; keys above the high watermark stay until they're used or expire. */
   setWatermarks(low: number, high: number): void {
     this.#watermarks.set(low, high);

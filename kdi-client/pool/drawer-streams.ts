@@ -148,6 +148,7 @@ export class DrawerStreams {
     const streams = [...this.#retired.values(), ...(this.#current === undefined ? [] : [this.#current])];
     this.#current = undefined;
     this.#retired.clear();
+    for (const { ksid } of streams) if (ksid !== undefined) this.#options.hooks.closeStream(ksid);
     await Promise.all(streams.map((stream) => stream.draw?.close()));
   }
 

@@ -8,7 +8,7 @@ import {
   type ServiceConfig,
 } from '../config/index.ts';
 import { createLog, type EventLog } from '../log.ts';
-import type { KmeSettings } from '../psk-resolver.ts';
+import { type KmeSettings, openLedger } from '../psk-resolver.ts';
 import { type LoadedService, type RunningProxy, startServices } from '../services.ts';
 
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
@@ -24,7 +24,8 @@ export async function runServices(config: ProxyConfig): Promise<void> {
   try {
     const services: LoadedService[] = [];
     for (const service of config.services) services.push(await loadService(service, log));
-    const proxy = await startServices(services, { log });
+    const ledger = await openLedger(config.ledger);
+    const proxy = await startServices(services, { log, ledger });
     await drainOnSignal(proxy, config.drainTimeoutMs, log);
   } finally {
     await log.flush();

@@ -20,7 +20,9 @@ type OptionName = keyof typeof SERVICE_SETTINGS | keyof typeof PROCESS_SETTINGS 
 /** How `--help` groups the options. */
 const GROUPS: Readonly<Record<string, readonly OptionName[]>> = {
   'Required:': ['accept', 'connect', ...REQUIRED_SETTINGS],
-  'Keys:': ['require', 'remember', 'key-wait', 'keys-ahead', 'key-ttl'],
+  'Keys:': ['require', 'remember', 'key-wait', 'keys-ahead', 'key-ttl', 'ledger'],
+  'Provenance:': ['max-hops', 'max-key-age', 'unknown-provenance'],
+  'Key budget:': ['budget-reserve', 'budget-priority', 'budget-share', 'budget-horizon'],
   'Key manager:': [
     ...(['kme', 'kme-choose', 'kme-fail-back'] as const),
     ...(Object.keys(KME_SETTINGS) as (keyof typeof KME_SETTINGS)[]).filter((key) => key !== 'unsafe-plaintext-kme'),

@@ -31,6 +31,7 @@ import type { CredentialPaths, KmeConfig, ProxyConfig, ServiceConfig } from './s
 const DEFAULT_KEYS_AHEAD = 4;
 const DEFAULT_KEY_TTL_MS = 3_600_000;
 const DEFAULT_KME_FAIL_BACK_MS = 60_000;
+const DEFAULT_BUDGET_HORIZON_MS = 60_000;
 const DEFAULT_DRAIN_TIMEOUT_MS = 30_000;
 const DEFAULT_GROUPS: readonly GroupName[] = ['X25519MLKEM768'];
 const DEFAULT_CIPHER_SUITES: Readonly<Record<Authentication, readonly CipherSuiteName[]>> = {
@@ -58,6 +59,7 @@ export function resolveConfig(input: FileInput, context: ResolveContext): ProxyC
   checkTogether(services, context);
   return {
     services,
+    ...(input.ledger === undefined ? {} : { ledger: resolvePath(context.directory, input.ledger) }),
     logLevel: input['log-level'] ?? 'info',
     drainTimeoutMs: durationOf(input['drain-timeout'], DEFAULT_DRAIN_TIMEOUT_MS, (message) => {
       context.report(undefined, ['drain-timeout'], ConfigErrorCode.value, message);
@@ -121,11 +123,23 @@ class ServiceResolver {
         (suite) => auth !== 'psk' || suite.endsWith('_SHA256'),
       ),
       unsafeAllowSimulated: input['unsafe-allow-simulated'] ?? false,
+      provenance: {
+        ...(input['max-hops'] === undefined ? {} : { maxHops: input['max-hops'] }),
+        ...(input['max-key-age'] === undefined ? {} : { maxAgeMs: this.#duration('max-key-age', 0) }),
+        unknown: input['unknown-provenance'] ?? 'allow',
+      },
+      budget: {
+        reserve: input['budget-reserve'] ?? 0,
+        horizonMs: this.#duration('budget-horizon', DEFAULT_BUDGET_HORIZON_MS),
+        ...(input['budget-priority'] === undefined ? {} : { priority: input['budget-priority'] }),
+        ...(input['budget-share'] === undefined ? {} : { weight: input['budget-share'] }),
+      },
     };
     this.#checkPlaintextSide(service);
     this.#checkPolicy(service);
     if (auth === 'psk') this.#checkPlainMode(service);
     this.#checkTimeouts(service);
+    this.#checkBudget(service);
     return service;
   }
 
@@ -247,6 +261,12 @@ class ServiceResolver {
         'kme',
         'can not look keys up by name over 004, as a server with auth: psk must; use etsi014 or skip',
       );
+    }
+  }
+
+  #checkBudget({ mode, keysAhead, budget }: ServiceConfig): void {
+    if (mode === 'client' && budget.reserve >= keysAhead) {
+      this.#conflict('budget-reserve', `leaves no key for connections: ${this.#key('keys-ahead')} is ${keysAhead}`);
     }
   }
 

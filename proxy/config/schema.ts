@@ -83,6 +83,21 @@ export const SERVICE_SETTINGS = {
   'key-wait': duration().describe('How long a connection that requires a key waits for one (default: 5s)'),
   'keys-ahead': count(4_096).describe('Agreed keys that are kept ready (default: 4)'),
   'key-ttl': duration().describe('How long a key that nobody used is kept (default: 1h)'),
+  'max-hops': z.int().min(0).max(1_000).describe('Most trusted nodes that a key may have crossed (default: any)'),
+  'max-key-age': duration().describe('Oldest key that is used, by what the key manager says (default: any)'),
+  'unknown-provenance': z
+    .enum(['allow', 'refuse'])
+    .describe('Keys of which the key manager does not say what max-hops and max-key-age ask (default: allow)'),
+  'budget-reserve': z.int().min(0).max(4_095).describe('Ready keys that only rekeys may take (client; default: 0)'),
+  'budget-priority': z
+    .enum(['high', 'normal', 'low'])
+    .describe('Who gets keys first when they are scarce, among services that share them (client; default: normal)'),
+  'budget-share': z
+    .int()
+    .min(1)
+    .max(1_000)
+    .describe('Share of the supply when keys are scarce, relative to the other services (client; default: 1)'),
+  'budget-horizon': duration().describe('Keys are scarce when they would run out within this (client; default: 1m)'),
   groups: z
     .array(z.enum(GROUP_NAMES))
     .min(1)
@@ -134,6 +149,7 @@ export type DefaultsInput = z.infer<typeof defaultsSchema>;
 /** Settings of the whole process. */
 export const PROCESS_SETTINGS = {
   'log-level': z.enum(LOG_LEVELS).describe('Least important lines that are logged (default: info)'),
+  ledger: path().describe('File that keeps keys from being used twice, also after a crash (default: in memory)'),
   'drain-timeout': duration().describe('How long open connections may go on after SIGTERM (default: 30s)'),
 } as const;
 

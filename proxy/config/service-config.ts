@@ -67,6 +67,25 @@ export interface ServiceConfig {
   readonly groups: readonly GroupName[];
   readonly cipherSuites: readonly CipherSuiteName[];
   readonly unsafeAllowSimulated: boolean;
+  readonly provenance: ProvenanceConfig;
+  readonly budget: BudgetConfig;
+}
+
+/** What is demanded of a key's making. */
+export interface ProvenanceConfig {
+  readonly maxHops?: number;
+  readonly maxAgeMs?: number;
+  readonly unknown: 'allow' | 'refuse';
+}
+
+/** What a client service may take of the keys that it shares with others. */
+export interface BudgetConfig {
+  /** Keys that only rekeys may take. */
+  readonly reserve: number;
+  /** Keys are scarce when they would run out within this. */
+  readonly horizonMs: number;
+  readonly priority?: 'high' | 'normal' | 'low';
+  readonly weight?: number;
 }
 
 /** Everything one process is told. */
@@ -75,4 +94,6 @@ export interface ProxyConfig {
   readonly logLevel: LogLevel;
   /** How long open connections may go on after SIGTERM. */
   readonly drainTimeoutMs: number;
+  /** File of the single-use ledger; absent: in memory. */
+  readonly ledger?: string;
 }

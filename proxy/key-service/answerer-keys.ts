@@ -6,19 +6,23 @@
 import {
   Answerer,
   AnswererStore,
+  type AnswererStoreStatus,
   type Clock,
+  type FoundKey,
   type KdiError,
   type KeySource,
   type QkdKeyReference,
   referenceText,
+  type SpentLedger,
 } from '../../kdi-client/index.ts';
 import type { PskRequired, TlsConnection } from '../data-path/index.ts';
 import { errorText } from '../errors.ts';
-import type { EventLog } from '../log.ts';
+import { type EventLog, RepeatLimiter } from '../log.ts';
 import type { FallbackReason } from '../policy.ts';
 import type { RekeyKey, ServerKeyAnswer, ServiceRequirement } from '../tunnel/settings.ts';
 import type { AnswererLink } from './answerer-link.ts';
 import { isUnreachable } from './kme.ts';
+import { type ProvenanceRules, provenanceProblem } from './provenance.ts';
 import { randomFraction } from './random-fraction.ts';
 
 export interface AnswererKeysOptions {
@@ -29,6 +33,7 @@ export interface AnswererKeysOptions {
   /** Most keys outstanding with one peer. */
   readonly quota: number;
   readonly source: KeySource;
+  readonly ledger: SpentLedger;
   createLink(peerSae: string, onKeys: () => void): AnswererLink;
 }
 
@@ -39,8 +44,19 @@ interface AnswererOfPeer {
 
 /** What a server service asks of a key beyond its being there. */
 export interface AnswererRules {
+  readonly service: string;
   readonly peerSae: readonly string[];
-  readonly simulatedAllowed: (remoteAddress: string) => boolean;
+  readonly provenance: (remoteAddress: string) => ProvenanceRules;
+}
+
+/** Plain numbers, for status and metrics. */
+export interface AnswererKeysStatus {
+  readonly sae: string;
+  readonly kme: string;
+  readonly kmeReachable: boolean;
+  readonly store: AnswererStoreStatus;
+  /** Announced keys that our key manager has not given yet, by peer. */
+  readonly pendingByPeer: Readonly<Record<string, number>>;
 }
 
 /** Keys that peers announced to one of our SAEs. All server services of that SAE share it. */
@@ -50,13 +66,14 @@ export class AnswererKeys {
   readonly #source: KeySource;
   readonly #peers = new Map<string, AnswererOfPeer>();
   readonly #hadKeys = new Set<string>();
+  readonly #repeats = new RepeatLimiter({ perWindow: 1 });
   #kmeReachable = true;
 
   constructor(options: AnswererKeysOptions) {
-    const { clock, quota, keyTtlMs, source } = options;
+    const { clock, quota, keyTtlMs, source, ledger } = options;
     this.#options = options;
     this.#source = source;
-    this.#store = new AnswererStore({ clock, maxKeysPerDrawer: quota, keyTtlMs });
+    this.#store = new AnswererStore({ clock, maxKeysPerDrawer: quota, keyTtlMs, ledger });
   }
 
   /** Takes over a key channel's connection from the peer that was authenticated on it. */
@@ -79,15 +96,13 @@ export class AnswererKeys {
       }
       const found = this.#store.find(reference);
       if (found === undefined) continue;
-      if (found.metadata.simulated === true && !rules.simulatedAllowed(remoteAddress)) {
-        found.secret.wipe();
-        return { why: 'policy', reason: 'policy' };
-      }
+      if (!this.#mayBeUsed(found, rules, remoteAddress)) return { why: 'policy', reason: 'policy' };
       const context = { purpose: 'handshake', drawer: reference.drawer, answerer: ownSae } as const;
       return {
         decision: { action: 'use', psk: { kind: 'qkd', reference, context, secret: found.secret } },
         reference,
         keyId: referenceText(reference),
+        provenance: found.provenance,
         burn: () => this.#burn(reference),
       };
     }
@@ -105,16 +120,28 @@ export class AnswererKeys {
     if (reference.drawer !== peerSae) return undefined;
     const found = this.#store.find(reference);
     if (found === undefined) return undefined;
-    if (found.metadata.simulated === true && !rules.simulatedAllowed(remoteAddress)) {
-      found.secret.wipe();
-      return undefined;
-    }
+    if (!this.#mayBeUsed(found, rules, remoteAddress)) return undefined;
     const context = { purpose: 'rekey', drawer: peerSae, answerer: this.#options.ownSae } as const;
     return {
       psk: { kind: 'qkd', reference, context, secret: found.secret },
       keyId: referenceText(reference),
+      provenance: found.provenance,
       burn: () => this.#burn(reference),
     };
+  }
+
+  status(): AnswererKeysStatus {
+    return {
+      sae: this.#options.ownSae,
+      kme: this.#source.kme,
+      kmeReachable: this.#kmeReachable,
+      store: this.#store.status(),
+      pendingByPeer: Object.fromEntries([...this.#peers].map(([peer, { answerer }]) => [peer, answerer.pending])),
+    };
+  }
+
+  get source(): KeySource {
+    return this.#source;
   }
 
   async close(): Promise<void> {
@@ -122,6 +149,20 @@ export class AnswererKeys {
     await Promise.all([...this.#peers.values()].map(({ answerer }) => answerer.close()));
     await this.#source.close();
     this.#store.close();
+  }
+
+  /** Judges a key by what our own key manager said of it; one that may not be used is wiped. */
+  #mayBeUsed({ reference, provenance, secret }: FoundKey, rules: AnswererRules, remoteAddress: string): boolean {
+    const problem = provenanceProblem(rules.provenance(remoteAddress), provenance);
+    if (problem === undefined) return true;
+    secret.wipe();
+    if (this.#repeats.pass(`${rules.service} ${problem.code}`) !== undefined) {
+      const { ownSae: sae, log } = this.#options;
+      const { drawer: peer } = reference;
+      const { service } = rules;
+      log.warn({ event: 'keys-unavailable', service, sae, peer, address: remoteAddress, reason: 'policy', ...problem });
+    }
+    return false;
   }
 
   #burn(reference: QkdKeyReference): boolean {

@@ -17,6 +17,7 @@ import {
 } from '../../tls-ext/index.ts';
 import type { TlsConnection } from '../data-path/index.ts';
 import { EventQueue } from './event-queue.ts';
+import { Outgoing } from './outgoing.ts';
 
 /** What the link tells the fetcher of keys. */
 export interface KeyFetcherPort {
@@ -44,7 +45,7 @@ const KEEP_ALIVE_MS = 15_000;
 export class AnswererLink {
   readonly #options: AnswererLinkOptions;
   readonly #queue: EventQueue<AnswererEvent>;
-  readonly #connections = new Map<ConnectionId, TlsConnection>();
+  readonly #connections = new Map<ConnectionId, { readonly connection: TlsConnection; readonly outgoing: Outgoing }>();
   #connectionsSoFar = 0;
   #fetcher: KeyFetcherPort | undefined;
   #ticker: NodeJS.Timeout | undefined;
@@ -76,7 +77,7 @@ export class AnswererLink {
   accept(connection: TlsConnection, service: ServiceRequirement): { ended(): void } {
     const id = ++this.#connectionsSoFar;
     const { machine, nowMs } = this.#options;
-    this.#connections.set(id, connection);
+    this.#connections.set(id, { connection, outgoing: new Outgoing((bytes) => connection.send(bytes)) });
     connection.keepAlive(KEEP_ALIVE_MS);
     connection.setDataHandler({
       plaintext: (bytes, release) => {
@@ -90,6 +91,7 @@ export class AnswererLink {
     this.#queue.run(() => machine.connected(id, [service]));
     return {
       ended: () => {
+        this.#connections.get(id)?.outgoing.discard();
         this.#connections.delete(id);
         machine.disconnected(id, nowMs());
       },
@@ -143,14 +145,23 @@ export class AnswererLink {
   }
 
   #closeAll(): void {
-    for (const connection of this.#connections.values()) connection.close();
+    for (const { connection, outgoing } of this.#connections.values()) {
+      outgoing.flush();
+      connection.close();
+    }
+  }
+
+  #fail(id: ConnectionId, error: Error): void {
+    const failed = this.#connections.get(id);
+    failed?.outgoing.flush();
+    failed?.connection.close(error);
   }
 
   #handle(event: AnswererEvent): void {
     const fetcher = this.#fetcher as KeyFetcherPort;
     switch (event.type) {
       case 'write':
-        this.#connections.get(event.connection)?.send(event.bytes);
+        this.#connections.get(event.connection)?.outgoing.push(event.bytes);
         return;
       case 'ready':
       case 'peer-state':
@@ -175,7 +186,7 @@ export class AnswererLink {
         this.#options.onMismatch(event.report);
         return;
       case 'failed':
-        this.#connections.get(event.connection)?.close(event.error);
+        this.#fail(event.connection, event.error);
         return;
     }
   }

@@ -1,20 +1,21 @@
 /**
- * The drawer's side of a key channel: joins the channel's state machine, the
- * connection of the moment, and the pool that draws the keys. The pool is seen
- * through a port, for this file knows nothing of key managers.
+ * The drawer's side of the key channel to one process of a peer: joins the
+ * channel's state machine, the connection of the moment, and the pool that
+ * draws the keys. The pool is seen through a port, for this file knows nothing
+ * of key managers.
  */
 import type {
   DrawerApi,
   DrawerEvent,
+  DrawerGreeting,
   KeyStreamQos,
   MismatchReport,
   QkdKeyReference,
   SecretBytes,
-  ServiceRequirement,
   StateReason,
 } from '../../tls-ext/index.ts';
-import type { ChannelEnd } from './channel-dialler.ts';
 import { EventQueue } from './event-queue.ts';
+import { Outgoing } from './outgoing.ts';
 
 /** What the link tells the pool. */
 export interface DrawerPoolPort {
@@ -57,7 +58,14 @@ export interface DrawerState {
 
 const TICK_MS = 1_000;
 
-export class DrawerLink implements ChannelEnd {
+/** A connection on which hellos are exchanged. */
+export interface GreetedConnection {
+  readonly greeting: DrawerGreeting;
+  send(bytes: Uint8Array): void;
+  hangUp(failure: Error): void;
+}
+
+export class DrawerLink {
   readonly #options: DrawerLinkOptions;
   readonly #queue: EventQueue<DrawerEvent>;
   /** Streams that the channel knows, by the text of their KSID. */
@@ -67,9 +75,8 @@ export class DrawerLink implements ChannelEnd {
   /** Keys for which the channel has no room yet: quota, or one at a time as a probe. */
   #waiting: KeyToAnnounce[] = [];
   #pool: DrawerPoolPort | undefined;
-  #peerServices: readonly ServiceRequirement[] = [];
-  #send: ((bytes: Uint8Array) => void) | undefined;
-  #hangUp: ((failure: Error) => void) | undefined;
+  #connection: GreetedConnection | undefined;
+  #outgoing: Outgoing | undefined;
   #ticker: NodeJS.Timeout | undefined;
 
   constructor(options: DrawerLinkOptions) {
@@ -78,7 +85,7 @@ export class DrawerLink implements ChannelEnd {
       (event) => this.#handle(event),
       (error) => {
         options.onBug(error);
-        this.#hangUp?.(new Error('internal error', { cause: error }));
+        this.#connection?.hangUp(new Error('internal error', { cause: error }));
       },
     );
   }
@@ -93,22 +100,19 @@ export class DrawerLink implements ChannelEnd {
     this.#ticker.unref();
   }
 
-  /** What the services behind the peer's port require, as it said last. */
-  get peerServices(): readonly ServiceRequirement[] {
-    return this.#peerServices;
-  }
-
+  /** After the pool has been closed: what it said last is sent. */
   stop(): void {
     clearInterval(this.#ticker);
     this.#forgetWaitingKeys();
+    this.#outgoing?.flush();
   }
 
   // The connection.
 
-  connected(_peerSae: string, send: (bytes: Uint8Array) => void, hangUp: (failure: Error) => void): void {
-    this.#send = send;
-    this.#hangUp = hangUp;
-    this.#queue.run(() => this.#options.machine.connected());
+  connected(connection: GreetedConnection): void {
+    this.#connection = connection;
+    this.#outgoing = new Outgoing((bytes) => connection.send(bytes));
+    this.#queue.run(() => this.#options.machine.takeOver(connection.greeting, this.#options.nowMs()));
   }
 
   receive(bytes: Uint8Array): void {
@@ -117,8 +121,9 @@ export class DrawerLink implements ChannelEnd {
   }
 
   disconnected(): void {
-    this.#send = undefined;
-    this.#hangUp = undefined;
+    this.#connection = undefined;
+    this.#outgoing?.discard();
+    this.#outgoing = undefined;
     this.#options.machine.disconnected();
     this.#pool?.channelDown();
   }
@@ -179,11 +184,10 @@ export class DrawerLink implements ChannelEnd {
     const pool = this.#pool as DrawerPoolPort;
     switch (event.type) {
       case 'write':
-        this.#send?.(event.bytes);
+        this.#outgoing?.push(event.bytes);
         return;
       case 'ready':
         if (event.peerInstance === 'new') this.#forgetWaitingKeys();
-        this.#peerServices = event.peer.services;
         pool.channelUp(event.peer.instance, event.peer.quota);
         return;
       case 'peer-state':
@@ -223,7 +227,8 @@ export class DrawerLink implements ChannelEnd {
         this.#options.onQuarantine(false, event.ownKme, event.peerKme);
         return;
       case 'failed':
-        this.#hangUp?.(event.error);
+        this.#outgoing?.flush();
+        this.#connection?.hangUp(event.error);
         return;
     }
   }

@@ -7,16 +7,19 @@ import {
   type Clock,
   DrawerPool,
   type DrawerPoolEvent,
+  type KeyProvenance,
   type KeySource,
   type NoKeyReason,
   referenceText,
+  type SpentLedger,
   type TakeResult,
 } from '../../kdi-client/index.ts';
 import { utf8 } from '../../tls-ext/bytes/index.ts';
-import { errorText, ProxyErrorCode } from '../errors.ts';
+import { errorText } from '../errors.ts';
 import { type EventLog, RepeatLimiter } from '../log.ts';
 import type { ClientKeys, KeyOffer } from '../tunnel/settings.ts';
 import { plainIdentityText } from './plain-identity.ts';
+import { type ProvenanceProblem, type ProvenanceRules, provenanceProblem } from './provenance.ts';
 import { randomFraction } from './random-fraction.ts';
 
 export interface PlainClientKeysOptions {
@@ -33,8 +36,8 @@ export interface PlainClientKeysOptions {
   /** Most keys held, those of handshakes included. */
   readonly quota: number;
   readonly keyTtlMs: number;
-  /** Whether keys that a simulator made may be used on this path. */
-  readonly simulatedAllowed: boolean;
+  readonly ledger: SpentLedger;
+  readonly rules: ProvenanceRules;
 }
 
 /** The pool asks for the process that it announces to; here there is only one, and it never changes. */
@@ -45,10 +48,12 @@ export class PlainClientKeys implements ClientKeys {
   readonly #options: PlainClientKeysOptions;
   readonly #pool: DrawerPool;
   readonly #repeats = new RepeatLimiter({ perWindow: 1 });
+  /** What was wrong with the last key that was not good enough. */
+  #unfit: ProvenanceProblem | undefined;
   #kmeState: 'reachable' | 'unreachable' | undefined;
 
   constructor(options: PlainClientKeysOptions) {
-    const { source, peerSae, clock, keysAhead, quota, keyTtlMs } = options;
+    const { source, peerSae, clock, keysAhead, quota, keyTtlMs, ledger } = options;
     this.#options = options;
     this.#pool = new DrawerPool({
       source,
@@ -58,6 +63,7 @@ export class PlainClientKeys implements ClientKeys {
       highWatermark: keysAhead,
       maxOutstanding: quota,
       keyTtlMs,
+      ledger,
       hooks: {
         // Where there is nobody to ask, everything is as good as acknowledged.
         announceStream: ({ ksid }) => queueMicrotask(() => this.#pool.streamOpened(ksid)),
@@ -74,11 +80,11 @@ export class PlainClientKeys implements ClientKeys {
   }
 
   take(): KeyOffer {
-    return this.#offer(this.#pool.take());
+    return this.#offer(this.#pool.take({ fits: this.#fits }));
   }
 
   async takeWithin(timeoutMs: number, signal: AbortSignal): Promise<KeyOffer> {
-    return this.#offer(await this.#pool.takeWithin(timeoutMs, { signal }));
+    return this.#offer(await this.#pool.takeWithin(timeoutMs, { signal, fits: this.#fits }));
   }
 
   /** Stock peers know no rekeying. */
@@ -90,18 +96,20 @@ export class PlainClientKeys implements ClientKeys {
     await this.#options.source.close();
   }
 
+  readonly #fits = (provenance: KeyProvenance): boolean => {
+    const problem = provenanceProblem(this.#options.rules, provenance);
+    if (problem !== undefined) this.#unfit = problem;
+    return problem === undefined;
+  };
+
   #offer(result: TakeResult): KeyOffer {
     if (!result.ok) return this.#noKey(result.reason);
     const { lease } = result;
-    if (lease.metadata.simulated === true && !this.#options.simulatedAllowed) {
-      lease.secret.wipe();
-      lease.discard();
-      return this.#noKey('policy');
-    }
     return {
       lease: {
         psk: { kind: 'plain', identity: utf8(plainIdentityText(lease.reference)), secret: lease.secret },
         keyId: referenceText(lease.reference),
+        provenance: lease.provenance,
         commit: () => lease.commit(),
         release: (why) => {
           if (why === 'unavailable') lease.discard();
@@ -111,7 +119,7 @@ export class PlainClientKeys implements ClientKeys {
     };
   }
 
-  #noKey(reason: NoKeyReason | 'policy'): KeyOffer {
+  #noKey(reason: NoKeyReason): KeyOffer {
     if (this.#repeats.pass(reason) !== undefined) {
       const { ownSae: sae, peerSae: peer, address, log } = this.#options;
       log.warn({ event: 'keys-unavailable', sae, peer, address, reason, ...this.#problem(reason) });
@@ -119,13 +127,8 @@ export class PlainClientKeys implements ClientKeys {
     return { reason };
   }
 
-  #problem(reason: NoKeyReason | 'policy'): { readonly code?: string; readonly error?: string } {
-    if (reason === 'policy') {
-      return {
-        code: ProxyErrorCode.simulatedKeys,
-        error: 'the keys come from a simulator, and the peer is not on loopback; see unsafe-allow-simulated',
-      };
-    }
+  #problem(reason: NoKeyReason): { readonly code?: string; readonly error?: string } {
+    if (reason === 'policy') return this.#unfit ?? {};
     const { lastErrorCode } = this.#pool.status();
     return lastErrorCode === undefined ? {} : { code: lastErrorCode };
   }

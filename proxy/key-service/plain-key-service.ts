@@ -1,10 +1,11 @@
 /** The keys of every service with `auth: psk`: one pool for each client service, one store for each key manager and pair of SAEs. */
-import { type Clock, type KeySource, systemClock } from '../../kdi-client/index.ts';
+import type { Clock, KeySource, SpentLedger } from '../../kdi-client/index.ts';
 import type { EventLog } from '../log.ts';
 import type { ClientKeys, ServerKeys } from '../tunnel/settings.ts';
 import { createKmeClient, type KmesSettings } from './kme.ts';
 import { PlainClientKeys } from './plain-client-keys.ts';
 import { PlainServerKeys } from './plain-server-keys.ts';
+import type { ProvenanceRules } from './provenance.ts';
 
 /** What both roles need of a service. */
 export interface PlainService {
@@ -13,32 +14,38 @@ export interface PlainService {
   readonly peerSae: string;
   readonly kmes: KmesSettings;
   readonly keyTtlMs: number;
+  /** Equal for services that share keys: same SAE and key managers. */
+  readonly storeId: string;
 }
 
 export interface PlainClientService extends PlainService {
   /** Where the keys are used, for the log. */
   readonly address: string;
   readonly keysAhead: number;
-  readonly simulatedAllowed: boolean;
+  readonly rules: ProvenanceRules;
 }
 
 export interface PlainServerService extends PlainService {
   readonly lookUpTimeoutMs: number;
-  readonly simulatedAllowed: (remoteAddress: string) => boolean;
+  readonly provenance: (remoteAddress: string) => ProvenanceRules;
 }
 
 /** Most keys held for one peer. */
 const QUOTA = 4_096;
 
+export interface PlainKeyServiceOptions {
+  readonly log: EventLog;
+  readonly clock: Clock;
+  readonly ledger: SpentLedger;
+}
+
 export class PlainKeyService {
-  readonly #log: EventLog;
-  readonly #clock: Clock;
+  readonly #options: PlainKeyServiceOptions;
   readonly #clients: PlainClientKeys[] = [];
   readonly #servers = new Map<string, PlainServerKeys>();
 
-  constructor(log: EventLog, clock: Clock = systemClock) {
-    this.#log = log;
-    this.#clock = clock;
+  constructor(options: PlainKeyServiceOptions) {
+    this.#options = options;
   }
 
   /** @throws KdiError for an unusable key manager. */
@@ -46,8 +53,7 @@ export class PlainKeyService {
     const keys = new PlainClientKeys({
       ...service,
       source: this.#source(service),
-      clock: this.#clock,
-      log: this.#log,
+      ...this.#options,
       quota: QUOTA,
     });
     this.#clients.push(keys);
@@ -56,15 +62,14 @@ export class PlainKeyService {
 
   /** @throws KdiError for an unusable key manager. */
   serverKeys(service: PlainServerService): ServerKeys {
-    const { ownSae, peerSae, kmes } = service;
-    const id = JSON.stringify([ownSae, peerSae, kmes.kmes.map(({ url }) => url)]);
+    const { peerSae, storeId } = service;
+    const id = `${storeId} ${peerSae}`;
     let keys = this.#servers.get(id);
     if (keys === undefined) {
       keys = new PlainServerKeys({
         ...service,
         source: this.#source(service),
-        clock: this.#clock,
-        log: this.#log,
+        ...this.#options,
         quota: QUOTA,
       });
       this.#servers.set(id, keys);
@@ -77,7 +82,7 @@ export class PlainKeyService {
   }
 
   #source({ kmes, ownSae }: PlainService): KeySource {
-    return createKmeClient(kmes, { ownSae, clock: this.#clock, log: this.#log });
+    return createKmeClient(kmes, { ...this.#options, ownSae });
   }
 
   async close(): Promise<void> {

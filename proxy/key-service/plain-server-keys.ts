@@ -14,6 +14,7 @@ import {
   type LookupStream,
   type QkdKeyReference,
   referenceText,
+  type SpentLedger,
 } from '../../kdi-client/index.ts';
 import type { PskRequired } from '../data-path/index.ts';
 import { errorCode, errorText } from '../errors.ts';
@@ -22,6 +23,7 @@ import type { PendingKeyAnswer, ServerKeyAnswer } from '../tunnel/settings.ts';
 import { isUnreachable } from './kme.ts';
 import { type GiveBack, LookUpLimits } from './look-up-limits.ts';
 import { referenceOfIdentity } from './plain-identity.ts';
+import { type ProvenanceProblem, type ProvenanceRules, provenanceProblem } from './provenance.ts';
 
 export interface PlainServerKeysOptions {
   readonly ownSae: string;
@@ -33,6 +35,7 @@ export interface PlainServerKeysOptions {
   readonly keyTtlMs: number;
   /** Most keys fetched and not yet used. */
   readonly quota: number;
+  readonly ledger: SpentLedger;
 }
 
 /** What a service asks of a key beyond its being there. */
@@ -40,7 +43,7 @@ export interface PlainServerRules {
   readonly service: string;
   /** How long a handshake waits for the key manager. */
   readonly lookUpTimeoutMs: number;
-  readonly simulatedAllowed: (remoteAddress: string) => boolean;
+  readonly provenance: (remoteAddress: string) => ProvenanceRules;
 }
 
 interface Asked {
@@ -66,9 +69,9 @@ export class PlainServerKeys {
   #unknown = 0;
 
   constructor(options: PlainServerKeysOptions) {
-    const { clock, keyTtlMs, quota } = options;
+    const { clock, keyTtlMs, quota, ledger } = options;
     this.#options = options;
-    this.#store = new AnswererStore({ clock, keyTtlMs, maxKeysPerDrawer: quota });
+    this.#store = new AnswererStore({ clock, keyTtlMs, maxKeysPerDrawer: quota, ledger });
     this.#limits = new LookUpLimits(() => clock.now());
   }
 
@@ -119,14 +122,17 @@ export class PlainServerKeys {
   #find({ identity, reference, remoteAddress, rules }: Asked): ServerKeyAnswer | undefined {
     const found = this.#store.find(reference);
     if (found === undefined) return undefined;
-    if (found.metadata.simulated === true && !rules.simulatedAllowed(remoteAddress)) {
+    const problem = provenanceProblem(rules.provenance(remoteAddress), found.provenance);
+    if (problem !== undefined) {
       found.secret.wipe();
+      this.#logUnfit(problem, rules, remoteAddress);
       return { why: 'policy', reason: 'policy' };
     }
     return {
       decision: { action: 'use', psk: { kind: 'plain', identity, secret: found.secret } },
       reference,
       keyId: referenceText(reference),
+      provenance: found.provenance,
       burn: () => this.#burn(reference),
     };
   }
@@ -146,7 +152,7 @@ export class PlainServerKeys {
     const cancel = clock.schedule(() => abort.abort(), rules.lookUpTimeoutMs);
     try {
       const stream = await this.#lookUpStream();
-      this.#store.accept(await stream.lookup(reference, { signal: abort.signal }));
+      await this.#store.acceptOnce(await stream.lookup(reference, { signal: abort.signal }));
       this.#permits.set(text, giveBack);
       this.#boundPermits();
       this.#setKme(true);
@@ -179,6 +185,12 @@ export class PlainServerKeys {
     if (this.#permits.size <= this.#options.quota) return;
     const [oldest] = this.#permits.keys();
     this.#permits.delete(oldest as string);
+  }
+
+  #logUnfit(problem: ProvenanceProblem, { service }: PlainServerRules, address: string): void {
+    if (this.#repeats.pass(`${service} ${problem.code}`) === undefined) return;
+    const { log, ownSae: sae, peerSae: peer } = this.#options;
+    log.warn({ event: 'keys-unavailable', service, sae, peer, address, reason: 'policy', ...problem });
   }
 
   #unavailable(why: Unknown, { service }: PlainServerRules, clientAddress: string): ServerKeyAnswer {

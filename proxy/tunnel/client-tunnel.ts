@@ -262,7 +262,7 @@ class ClientHandshake implements HandshakeHandler {
     // With a plain PSK it is the key that says who the peer is.
     if (summary.psk === 'plain')
       this.#journal.note({ peer: this.#options.settings.peer.peerSae[0] as string, auth: 'psk' });
-    this.#journal.handshakeComplete(this.connection, summary, used ? this.#lease?.keyId : undefined);
+    this.#journal.handshakeComplete(this.connection, summary, used ? this.#lease : undefined);
     this.#settleLease(used ? 'used' : 'unavailable');
 
     const verdict = judgeHandshake(this.#policy, handshakeFacts(summary));

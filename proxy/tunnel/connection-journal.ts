@@ -12,11 +12,18 @@ import type { RelayCounts, TlsConnection } from '../data-path/index.ts';
 import { errorCode, errorText, ProxyErrorCode } from '../errors.ts';
 import type { ConnectionRecord, EventLog } from '../log.ts';
 import { explainReason, type HandshakeFacts, type PolicyVerdict } from '../policy.ts';
+import type { KeyProvenance } from './settings.ts';
 
 /** Exporter label of the fingerprint that both ends log. */
 const FINGERPRINT_LABEL = 'EXPORTER-qstunnel-fingerprint';
 const FINGERPRINT_BYTES = 8;
 const NOTHING_MOVED: RelayCounts = { bytesToPeer: 0, bytesFromPeer: 0 };
+
+/** The key of a handshake, as the log shows it. */
+export interface UsedKey {
+  readonly keyId: string;
+  readonly provenance?: KeyProvenance;
+}
 
 type Known = Partial<Omit<ConnectionRecord, 'service' | 'role' | 'connectionId' | 'clientAddress'>>;
 
@@ -46,13 +53,13 @@ export class ConnectionJournal {
   }
 
   /** The handshake is complete; whether it is good enough is `judged`. */
-  handshakeComplete(connection: TlsConnection, summary: HandshakeSummary, keyId: string | undefined): void {
+  handshakeComplete(connection: TlsConnection, summary: HandshakeSummary, key: UsedKey | undefined): void {
     this.note({
       group: namedGroupName(summary.group),
       cipher: cipherSuiteName(summary.cipherSuite),
       handshakeMs: Math.round((performance.now() - this.#handshakeStartMs) * 100) / 100,
       fingerprint: hexOf(connection.exportKeyingMaterial(FINGERPRINT_LABEL, FINGERPRINT_BYTES)),
-      ...(keyId === undefined ? {} : { keyId }),
+      ...(key === undefined ? {} : { keyId: key.keyId, ...key.provenance }),
     });
   }
 

@@ -209,7 +209,7 @@ class ServedConnection implements HandshakeHandler {
     const used = summary.psk === 'none' ? undefined : key;
     // With a plain PSK it is the key that says who the peer is.
     if (summary.psk === 'plain') this.#journal.note({ peer: settings.peer.peerSae[0] as string, auth: 'psk' });
-    this.#journal.handshakeComplete(this.#connection, summary, used?.keyId);
+    this.#journal.handshakeComplete(this.#connection, summary, used);
 
     // The verified Finished burns the key, before any byte of the application passes.
     if (used !== undefined && !used.burn()) {

@@ -98,6 +98,12 @@ export interface RekeyLease extends KeyLease {
   readonly psk: QkdPsk;
 }
 
+/** What a client tunnel has when it asks for a key. */
+export interface KeyWish {
+  /** A ticket that descends from a QKD key would do: when keys are scarce, it spares one (reason `budget`). */
+  readonly ticketAtHand?: boolean;
+}
+
 export type KeyOffer = { readonly lease: KeyLease } | { readonly reason: NoOfferReason };
 
 export type { ServiceRequirement };
@@ -109,7 +115,7 @@ export interface ClientKeys {
   /** What the other side said that it requires, once it has. The stricter of both holds. */
   readonly peerRequirement: Requirement | undefined;
   /** A key if there is one now; never waits. */
-  take(): KeyOffer;
+  take(wish?: KeyWish): KeyOffer;
   /** A key as soon as there is one, or the reason why there was none within the time. */
   takeWithin(timeoutMs: number, signal: AbortSignal): Promise<KeyOffer>;
   /**

@@ -168,7 +168,11 @@ describe('plain mode', () => {
       const { id } = await drawKey(kmes);
       const keys = await plainServerKeysOf(kmes);
       const event = { type: 'psk-required', offered: [{ identity: Buffer.from(id) }] } as never;
-      const rules = { service: 's', lookUpTimeoutMs: 5_000, simulatedAllowed: () => false };
+      const rules = {
+        service: 's',
+        lookUpTimeoutMs: 5_000,
+        provenance: () => ({ simulatedAllowed: false, unknown: 'allow' as const }),
+      };
       const pending = keys.lookUp(event, rules, '192.0.2.1:1');
       expect('answer' in pending && (await pending.answer)).to.deep.equal({ why: 'policy', reason: 'policy' });
       await keys.close();

@@ -1,5 +1,5 @@
 /** Services with `auth: psk` at the key managers of the simulator, and keys drawn from them as a stock peer's operator would. */
-import { createKeySource, systemClock } from '../../kdi-client/index.ts';
+import { createKeySource, MemoryLedger, systemClock } from '../../kdi-client/index.ts';
 import type { KmeConfig, ServiceConfig } from '../../proxy/config/index.ts';
 import type { KmeSettings } from '../../proxy/key-service/kme.ts';
 import { PlainServerKeys } from '../../proxy/key-service/plain-server-keys.ts';
@@ -67,6 +67,7 @@ export async function plainServerKeysOf(kmes: KmePair): Promise<PlainServerKeys>
     log: new CapturedLog().log,
     keyTtlMs: 60_000,
     quota: 16,
+    ledger: new MemoryLedger({ nowMs: () => systemClock.now() }),
   });
 }
 

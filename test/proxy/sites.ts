@@ -70,6 +70,8 @@ export async function loadedService(overrides: ServiceOverrides): Promise<Loaded
     groups: ['X25519MLKEM768'],
     cipherSuites: ['TLS_AES_256_GCM_SHA384', 'TLS_AES_128_GCM_SHA256'],
     unsafeAllowSimulated: false,
+    provenance: { unknown: 'allow' },
+    budget: { reserve: 0, horizonMs: 60_000 },
     ...overrides,
   };
   return {

@@ -7,6 +7,7 @@ import { DrawerHealth } from './drawer-health.ts';
 import { DrawerOutbox } from './drawer-outbox.ts';
 import { expectOneBatch, type Group, type Key, type Stream } from './drawer-records.ts';
 import { KeyChannelError, KeyChannelErrorCode, KeyChannelMisuseError } from './errors.ts';
+import type { DrawerGreeting } from './greeting.ts';
 import { MAX_KEY_TTL_SECONDS, MAX_KEYS_PER_BATCH, PROBE_KEYS } from './limits.ts';
 import { encodeMessage } from './message-codec.ts';
 import type {
@@ -84,6 +85,18 @@ export class KeyChannelDrawer implements DrawerApi {
     const { instance, quota, services } = this.#options;
     this.#write({ type: 'hello', instance, quota, services });
     this.#write({ type: 'state', ...this.#state });
+    return this.#flush();
+  }
+
+  takeOver(greeting: DrawerGreeting, nowMs: number): DrawerEvent[] {
+    const { connection, peer, state } = greeting;
+    if (this.#connection !== undefined) throw new KeyChannelMisuseError('the drawer has a connection already');
+    if (peer === undefined) throw new KeyChannelMisuseError('the answerer has not said hello yet');
+    this.#connection = connection;
+    this.#outbox.connected();
+    this.#write({ type: 'state', ...this.#state });
+    this.#onHello({ type: 'hello', ...peer }, nowMs);
+    if (state !== undefined) this.#onState(state);
     return this.#flush();
   }
 
@@ -208,8 +221,7 @@ export class KeyChannelDrawer implements DrawerApi {
         return;
       case 'state': {
         const { type: _, ...state } = message;
-        this.#peerKme = state.kmeName;
-        this.#events.push({ type: 'peer-state', state });
+        this.#onState(state);
         return;
       }
       case 'opened':
@@ -240,6 +252,11 @@ export class KeyChannelDrawer implements DrawerApi {
     for (const group of new Set([...this.#keys.values()].map((key) => key.group))) {
       this.#sendKeys([...group.keys], nowMs);
     }
+  }
+
+  #onState(state: KeyChannelState): void {
+    this.#peerKme = state.kmeName;
+    this.#events.push({ type: 'peer-state', state });
   }
 
   /** The answerer's process is a new one, which has none of our keys and streams. */

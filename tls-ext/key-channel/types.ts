@@ -18,6 +18,7 @@
 import type { SecretBytes } from '../bytes/index.ts';
 import type { QkdKeyReference } from '../engine-types.ts';
 import type { KeyChannelError } from './errors.ts';
+import type { DrawerGreeting } from './greeting.ts';
 
 /** QoS of an ETSI GS QKD 004 key stream (V2.1.1), as announced to the answerer. */
 export interface KeyStreamQos {
@@ -238,6 +239,8 @@ export type AnswererEvent =
 export interface DrawerApi {
   /** A connection is up (TLS handshake done, peer's SAE checked): sends hello. */
   connected(): DrawerEvent[];
+  /** As `connected`, for a connection on which hellos are exchanged already; what comes next goes to `receive`. */
+  takeOver(greeting: DrawerGreeting, nowMs: number): DrawerEvent[];
   receive(bytes: Uint8Array, nowMs: number): DrawerEvent[];
   /** The connection ended, for whatever reason. Acked keys stay offerable. */
   disconnected(): void;

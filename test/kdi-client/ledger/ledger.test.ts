@@ -23,7 +23,7 @@ const reference = (index: number): QkdKeyReference => ({
   index,
   slice: 0,
 });
-const id = (index: number): Uint8Array => ledgerId('used', reference(index));
+const id = (index: number): Uint8Array => ledgerId('fetched', reference(index));
 const ids = (...indices: readonly number[]): Uint8Array[] => indices.map(id);
 const MAGIC_BYTES = 16;
 const RECORD_BYTES = 44;
@@ -155,19 +155,45 @@ describe('kdi-client/ledger', () => {
     expect((await errorOf(ledger.spend(ids(1)))).code).to.equal(KdiErrorCode.ledger);
   });
 
-  it('burnDurably: a key burnt before the crash is not burnt again after it, though a peer announces it', async () => {
+  it('a key that was fetched before the crash is not taken after it, though a peer announces it and a KME gives it', async () => {
     const clock = new VirtualClock();
-    const burn = async (): Promise<boolean> => {
+    const take = async (): Promise<string> => {
       const ledger = await openLedger();
       const store = new AnswererStore({ clock, ledger });
-      store.accept({ reference: reference(1), secret: keyOf(reference(1)), metadata: { kme: 'kme-b:1' } });
-      const first = await store.burnDurably(reference(1));
-      expect(await store.burnDurably(reference(1)), 'twice in one process').to.equal(false);
+      const secret = keyOf(reference(1));
+      const key = { reference: reference(1), secret, metadata: { kme: 'kme-b:1' } };
+      const outcome = await store.acceptOnce(key).then(
+        () => (store.burn(reference(1)) ? 'used' : 'not there'),
+        (error: KdiError) => error.code,
+      );
+      expect(secret.wiped).to.equal(true);
+      expect(store.burn(reference(1)), 'twice in one process').to.equal(false);
       store.close();
       await ledger.close();
-      return first;
+      return outcome;
     };
-    expect(await burn()).to.equal(true);
-    expect(await burn()).to.equal(false);
+    expect(await take()).to.equal('used');
+    expect(await take()).to.equal(KdiErrorCode.alreadyUsed);
+  });
+
+  it('a key that can not be written down is not taken', async () => {
+    const ledger = await openLedger();
+    await ledger.close();
+    const store = new AnswererStore({ clock: new VirtualClock(), ledger });
+    const secret = keyOf(reference(1));
+    const key = { reference: reference(1), secret, metadata: { kme: 'kme-b:1' } };
+    expect((await errorOf(store.acceptOnce(key))).code).to.equal(KdiErrorCode.ledger);
+    expect(secret.wiped).to.equal(true);
+    expect(store.find(reference(1))).to.equal(undefined);
+  });
+
+  it('is on the disk when spend resolves: the process may be killed the moment after', async function () {
+    this.timeout(30_000);
+    const script = join(import.meta.dirname, '../support/spend-and-die.ts');
+    const child = spawnSync(process.execPath, ['--import', 'tsx', script, path, '1', '2', '3'], { encoding: 'utf8' });
+    expect(child.signal, child.stderr).to.equal('SIGKILL');
+    nowMs = Date.now();
+    const ledger = await openLedger();
+    expect(await ledger.spend(ids(1, 2, 3, 4))).to.deep.equal([false, false, false, true]);
   });
 });

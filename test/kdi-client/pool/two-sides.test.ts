@@ -203,7 +203,7 @@ class World {
       lease.release();
       return;
     }
-    if (!bindersAgree || !(await this.store.burnDurably(lease.reference))) {
+    if (!bindersAgree || !this.store.burn(lease.reference)) {
       lease.discard();
       return;
     }
