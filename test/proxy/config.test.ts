@@ -80,6 +80,8 @@ describe('proxy config: files', () => {
         groups: ['X25519MLKEM768'],
         cipherSuites: ['TLS_AES_256_GCM_SHA384', 'TLS_AES_128_GCM_SHA256'],
         unsafeAllowSimulated: false,
+        provenance: { unknown: 'allow' },
+        budget: { reserve: 0, horizonMs: 60_000 },
       },
     ]);
   });
