@@ -148,7 +148,7 @@ export interface ClientEngineOptions extends EngineOptions {
   readonly identity?: EngineIdentity;
   /** What to offer: a key or a ticket, never both (RFC 9973, 5.1). A ticket goes without extension 33. */
   readonly psk?: QkdPsk | PlainPsk | ResumptionPsk;
-  /** Sent in `qkd_psk`; absent = a stock client without the extension. Must agree with `psk`. */
+  /** Sent in `qkd_psk`; absent = a stock client without the extension, also for tickets of stock servers. Must agree with `psk`. */
   readonly qkdOffer?: QkdOffer;
   /** `certificate`: the server must send one, PSK or not (extension 33 beside a PSK). `psk`: the PSK alone authenticates. */
   readonly auth: 'certificate' | 'psk';

@@ -265,10 +265,7 @@ function expectConsistentResult(
   result: QkdResult | undefined,
 ): void {
   if (qkdOffer === undefined) return;
-  const selected = { used: psk?.kind === 'imported', resumed: psk?.kind === 'resumption' };
-  // A server without the extension may still take a ticket: of a stock session.
-  const silent = result === undefined && !selected.used;
-  if (!silent && ((result === 'used') !== selected.used || (result === 'resumed') !== selected.resumed)) {
+  if ((result === 'used') !== (psk?.kind === 'imported') || (result === 'resumed') !== (psk?.kind === 'resumption')) {
     throw illegalParameter('qkd_psk disagrees with the selected PSK');
   }
   if (result !== undefined && (result === 'not_offered') !== (qkdOffer.offer === 'none')) {

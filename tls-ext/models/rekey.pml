@@ -1,9 +1,11 @@
 /*
- * The rekey of a live connection (draft, "Rekey"). The client asks, the server
- * answers; each direction changes its epoch right after the sender's last
- * message of the old one: the server's after Response, the client's after
- * Finish. `rekey_wanted` may cross a request; keys may be lost, differ or be
- * burnt by another connection; either side may close at any time.
+ * The rekey of a live connection (draft, "Rekeying a live connection"). The
+ * client asks, the server looks the key up and answers some time later; each
+ * direction changes its epoch right after the sender's last message of the old
+ * one: the server's after Response, the client's after Finish. `rekey_wanted`
+ * may cross a request; keys may be lost, differ or be burnt by another
+ * connection; either side may close at any time, and the other may then send a
+ * KeyUpdate.
  *
  * Claims: a receiver opens every record with the epoch and the secret that it
  * was sealed with; a message never comes in a state that has no rule for it,
@@ -20,6 +22,9 @@
  *   6 the server answers after its own close_notify
  *   7 the client gives up its request when it reads a close_notify, and sends Finish nevertheless
  *   8 the server burns at Response and again at Finish
+ *   9 the server answers a request that it was still looking a key up for when it closed
+ *  10 a side sends KeyUpdate before the other has closed
+ *  11 a second request is sent while the first is outstanding
  */
 #ifndef BREAK
 #define BREAK 0
@@ -32,8 +37,10 @@
 /* Secrets of an epoch: 100 + key where the ends agree; the server's own bits of a key that differs: 200 + key. */
 #define HANDSHAKE_SECRET 0
 #define WITHOUT_KEY 99
+/* "traffic upd": the secret after a KeyUpdate. */
+#define UPDATED 50
 
-mtype = { request, response, finish, rekey_wanted, data, close_notify };
+mtype = { request, response, finish, rekey_wanted, data, close_notify, key_update };
 mtype = { used, without_key, refused, none };
 
 /* type, argument (key, or epoch for data), answer, epoch of the record's keys, secret of the record's keys */
@@ -50,6 +57,7 @@ bool cPeerClosed = false;
 /* The server. */
 byte sWriteEpoch = 0; byte sWriteSecret = HANDSHAKE_SECRET;
 byte sReadEpoch = 0; byte sReadSecret = HANDSHAKE_SECRET;
+bool sLooksUp = false;
 bool sAwaitsFinish = false;
 byte sNextSecret = HANDSHAKE_SECRET;
 byte sRequestKey = NO_KEY;
@@ -71,6 +79,8 @@ bool otherUse = false;
 /* What is still to be sent, so that the search ends: one piece of data, at any time, stands for each. */
 bit cData = 1;
 bit sData = 1;
+bit cUpdate = 1;
+bit sUpdate = 1;
 byte requests = 3;
 
 inline clientSends(m, x, a) { assert(nfull(c2s) && !cClosed); c2s!m,x,a,cWriteEpoch,cWriteSecret }
@@ -95,8 +105,13 @@ end:
   /* Application data, in either half of the connection's life. */
   :: atomic { !dead && !cClosed && cData > 0 -> cData--; clientSends(data, 0, none) }
   /* Its own wish: time, bytes, or the key that was missing has come. */
-  :: atomic { !dead && !cClosed && !cPeerClosed && !cOutstanding && requests > 0 && cWriteEpoch < MAX_EPOCH ->
+  :: atomic { !dead && !cClosed && !cPeerClosed && (!cOutstanding || BREAK == 11) && requests > 0 && cWriteEpoch < MAX_EPOCH ->
        sendRequest()
+     }
+  :: atomic { !dead && !cClosed && (cPeerClosed || BREAK == 10) && cUpdate > 0 ->
+       cUpdate--;
+       clientSends(key_update, 0, none);
+       cWriteSecret = cWriteSecret + UPDATED
      }
   :: atomic { !dead && cWillClose && !cClosed && (!cOutstanding || BREAK == 4) -> clientSends(close_notify, 0, none); cClosed = true }
   :: atomic { s2c?data,x,a,epoch,secret ->
@@ -147,6 +162,16 @@ end:
        fi;
        x = 0; a = 0; epoch = 0; secret = 0; next = 0
      }
+  :: atomic { s2c?key_update,x,a,epoch,secret ->
+       if
+       :: !dead ->
+            assert(epoch == cReadEpoch && secret == cReadSecret);
+            assert(cClosed && !cOutstanding);
+            cReadSecret = cReadSecret + UPDATED
+       :: else
+       fi;
+       x = 0; a = 0; epoch = 0; secret = 0
+     }
   :: atomic { s2c?close_notify,x,a,epoch,secret ->
        if
        :: !dead ->
@@ -181,6 +206,29 @@ inline burn(key) {
   fi
 }
 
+inline answerRequest() {
+  if
+  /* No such key here, or its binder does not verify: the epoch stays. */
+  :: sRequestKey != NO_KEY && (!held[sRequestKey] || (differs[sRequestKey] && BREAK != 3)) ->
+       serverSends(response, 0, refused);
+       sRequestKey = NO_KEY
+  /* Without a key: policy says no, or yes. */
+  :: sRequestKey == NO_KEY -> serverSends(response, 0, refused)
+  :: sRequestKey == NO_KEY || (held[sRequestKey] && (!differs[sRequestKey] || BREAK == 3)) ->
+       if
+       :: sRequestKey == NO_KEY -> sNextSecret = WITHOUT_KEY; serverSends(response, sNextSecret, without_key)
+       :: else ->
+            if :: differs[sRequestKey] -> sNextSecret = 200 + sRequestKey :: else -> sNextSecret = 100 + sRequestKey fi;
+            serverSends(response, sNextSecret, used);
+            if :: BREAK == 8 -> burnt[sRequestKey]++ :: else fi
+       fi;
+       sAwaitsFinish = true;
+       sWanted = false;
+       if :: BREAK != 2 -> sWriteEpoch++; sWriteSecret = sNextSecret :: else fi
+  fi;
+  sLooksUp = false
+}
+
 active proctype Server() {
   byte x, epoch, secret;
   mtype a;
@@ -188,11 +236,25 @@ end:
   do
   :: atomic { !dead && !sClosed && sData > 0 -> sData--; serverSends(data, 0, none) }
   /* Once per epoch. */
-  :: atomic { !dead && !sClosed && !sPeerClosed && !sWanted && !sAwaitsFinish && sWriteEpoch < MAX_EPOCH ->
+  :: atomic { !dead && !sClosed && !sPeerClosed && !sWanted && !sLooksUp && !sAwaitsFinish && sWriteEpoch < MAX_EPOCH ->
        sWanted = true;
        serverSends(rekey_wanted, 0, none)
      }
-  :: atomic { !dead && sWillClose && !sClosed -> serverSends(close_notify, 0, none); sClosed = true }
+  /* The key was found, or was not. */
+  :: atomic { !dead && sLooksUp -> answerRequest() }
+  :: atomic { !dead && sWillClose && !sClosed ->
+       serverSends(close_notify, 0, none);
+       sClosed = true;
+       if
+       :: sLooksUp && BREAK != 9 -> sLooksUp = false; sRequestKey = NO_KEY
+       :: else
+       fi
+     }
+  :: atomic { !dead && !sClosed && (sPeerClosed || BREAK == 10) && sUpdate > 0 ->
+       sUpdate--;
+       serverSends(key_update, 0, none);
+       sWriteSecret = sWriteSecret + UPDATED
+     }
   :: atomic { c2s?data,x,a,epoch,secret ->
        if :: !dead -> assert(epoch == sReadEpoch && secret == sReadSecret) :: else fi;
        x = 0; a = 0; epoch = 0; secret = 0
@@ -201,29 +263,11 @@ end:
        if
        :: !dead ->
             assert(epoch == sReadEpoch && secret == sReadSecret);
-            assert(!sAwaitsFinish && !sPeerClosed);
+            assert(!sLooksUp && !sAwaitsFinish && !sPeerClosed);
             if
             /* Our close_notify crossed it: there is no rekey any more. */
             :: sClosed && BREAK != 6
-            :: else ->
-                 if
-                 /* No such key here, or its binder does not verify: the epoch stays. */
-                 :: x != NO_KEY && (!held[x] || (differs[x] && BREAK != 3)) -> serverSends(response, 0, refused)
-                 /* Without a key: policy says no, or yes. */
-                 :: x == NO_KEY -> serverSends(response, 0, refused)
-                 :: x == NO_KEY || (held[x] && (!differs[x] || BREAK == 3)) ->
-                      if
-                      :: x == NO_KEY -> sNextSecret = WITHOUT_KEY; serverSends(response, sNextSecret, without_key)
-                      :: else ->
-                           if :: differs[x] -> sNextSecret = 200 + x :: else -> sNextSecret = 100 + x fi;
-                           serverSends(response, sNextSecret, used);
-                           if :: BREAK == 8 -> burnt[x]++ :: else fi
-                      fi;
-                      sRequestKey = x;
-                      sAwaitsFinish = true;
-                      sWanted = false;
-                      if :: BREAK != 2 -> sWriteEpoch++; sWriteSecret = sNextSecret :: else fi
-                 fi
+            :: else -> sRequestKey = x; sLooksUp = true
             fi
        :: else
        fi;
@@ -249,11 +293,21 @@ end:
        fi;
        x = 0; a = 0; epoch = 0; secret = 0
      }
+  :: atomic { c2s?key_update,x,a,epoch,secret ->
+       if
+       :: !dead ->
+            assert(epoch == sReadEpoch && secret == sReadSecret);
+            assert(sClosed && !sLooksUp && !sAwaitsFinish);
+            sReadSecret = sReadSecret + UPDATED
+       :: else
+       fi;
+       x = 0; a = 0; epoch = 0; secret = 0
+     }
   :: atomic { c2s?close_notify,x,a,epoch,secret ->
        if
        :: !dead ->
             assert(epoch == sReadEpoch && secret == sReadSecret);
-            assert(!sAwaitsFinish);
+            assert(!sLooksUp && !sAwaitsFinish);
             sPeerClosed = true
        :: else
        fi;
@@ -290,6 +344,6 @@ end:
   atomic { timeout ->
     assert(empty(c2s) && empty(s2c));
     assert(dead || (cWriteEpoch == sReadEpoch && sWriteEpoch == cReadEpoch));
-    assert(dead || (!cOutstanding && !sAwaitsFinish))
+    assert(dead || (!cOutstanding && !sLooksUp && !sAwaitsFinish))
   }
 }

@@ -111,7 +111,7 @@ const againstClient: Cases = {
     unknown,
   ],
   'qkd_psk that says resumed without the ticket': [setExtension(EE, QKD_PSK, 0, 1, 0, 2), illegalParameter, unknown],
-  'no qkd_psk beside the ticket in use: a peer without QKD': [alterExtensions(EE, () => []), 'connected', ticket],
+  'no qkd_psk beside the ticket in use': [alterExtensions(EE, () => []), illegalParameter, ticket],
   'ServerHello with ticket_request': [addExtension(SH, extension(TICKET_REQUEST, 1)), illegalParameter, wantsTickets],
   'EncryptedExtensions with ticket_request that was not sent': [
     addExtension(EE, extension(TICKET_REQUEST, 1)),
