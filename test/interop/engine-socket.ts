@@ -1,5 +1,4 @@
 /** A small adapter of engine and socket for tests against real peers: answers from the test, everything awaited by event. */
-import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import {
@@ -12,10 +11,11 @@ import {
   type TlsEngine,
   type TlsError,
 } from '../../tls-ext/index.ts';
+import { publicKeySignedBy } from './credentials.ts';
 
 export interface EngineSocketAnswers {
   readonly psk?: (event: Extract<EngineEvent, { type: 'psk-required' }>) => PskDecision;
-  /** DER or PEM of the only CA that is believed. */
+  /** PEM of the only CA that is believed. */
   readonly ca: string;
 }
 
@@ -26,8 +26,8 @@ export class EngineSocket {
   readonly #waiting: { readonly done: () => boolean; readonly resolve: () => void }[] = [];
   #received: Uint8Array[] = [];
   receivedBytes = 0;
-  /** How often the engine had something to send. */
-  writes = 0;
+  /** How often the engine answered, after the handshake, to what it received: a KeyUpdate with another, for one. */
+  replies = 0;
   readonly tickets: Extract<EngineEvent, { type: 'ticket' }>[] = [];
   summary: HandshakeSummary | undefined;
   error: TlsError | undefined;
@@ -38,7 +38,11 @@ export class EngineSocket {
     this.engine = engine;
     this.#socket = socket;
     this.#answers = answers;
-    socket.on('data', (chunk) => this.#take(engine.receive(chunk)));
+    socket.on('data', (chunk) => {
+      const events = engine.receive(chunk);
+      if (this.summary !== undefined) this.replies += events.filter(({ type }) => type === 'write').length;
+      this.#take(events);
+    });
     socket.on('end', () => this.#take(engine.receiveEnd()));
     socket.on('error', () => socket.destroy());
     socket.on('close', () => {
@@ -100,7 +104,6 @@ export class EngineSocket {
     for (const event of events) {
       switch (event.type) {
         case 'write':
-          this.writes++;
           this.#socket.write(event.bytes, () => event.release?.());
           break;
         case 'plaintext':
@@ -144,10 +147,9 @@ export class EngineSocket {
 
 /** A leaf signed by this CA is believed; names are not the engine's business. */
 function judge(chain: readonly Uint8Array[], ca: string): PeerVerdict {
-  const leaf = new X509Certificate(Buffer.from(chain[0] as Uint8Array));
-  const { publicKey } = new X509Certificate(ca);
-  if (!leaf.verify(publicKey)) return { ok: false, alert: Alert.unknownCa, error: new Error('unknown CA') };
-  return { ok: true, publicKeySpki: new Uint8Array(leaf.publicKey.export({ format: 'der', type: 'spki' })) };
+  const publicKeySpki = publicKeySignedBy(ca, chain[0] as Uint8Array);
+  if (publicKeySpki === undefined) return { ok: false, alert: Alert.unknownCa, error: new Error('unknown CA') };
+  return { ok: true, publicKeySpki };
 }
 
 /** Our client on a connection to a port of the loopback. */

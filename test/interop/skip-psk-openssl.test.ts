@@ -41,7 +41,9 @@ const capabilities = '{"entropy":true,"key":true,"algorithm":"QKD","localSystemI
 
     async function serve(...args: readonly string[]): Promise<void> {
       const psk = ['-psk', PSK, '-psk_identity', 'proxy-a', '-nocert', '-HTTP'];
-      peer = new PeerProcess('openssl', ['s_server', '-accept', '127.0.0.1:0', ...psk, ...args], folder);
+      peer = new PeerProcess({ command: 'openssl', cwd: folder }, [
+        ...['s_server', '-accept', '127.0.0.1:0', ...psk, ...args],
+      ]);
       port = Number((await peer.says(/ACCEPT 127\.0\.0\.1:(\d+)/))[1]);
     }
     function sourceWith(identity: string, psk: string): SkipSource {

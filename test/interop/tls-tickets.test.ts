@@ -2,10 +2,10 @@
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { CipherSuite, createClientEngine, createServerEngine, type ResumptionPsk } from '../../tls-ext/index.ts';
+import { Credentials, type LeafCredential } from './credentials.ts';
 import { clientOptions, serverOptions } from './engine-options.ts';
 import { connectEngine, type EngineServer, type EngineSocket, listenEngine } from './engine-socket.ts';
 import { PeerProcess, versionOf } from './peer-process.ts';
-import { type TestCertificate, TestPki } from './test-pki.ts';
 
 const version = versionOf('openssl', 'version');
 const suites = {
@@ -14,15 +14,15 @@ const suites = {
 };
 
 (version === undefined ? describe.skip : describe)(`tickets with OpenSSL (${version ?? 'not installed'})`, () => {
-  let pki: TestPki;
-  let server: TestCertificate;
+  let pki: Credentials;
+  let server: LeafCredential;
   let peers: PeerProcess[] = [];
   let sockets: EngineSocket[] = [];
   let listeners: EngineServer[] = [];
 
-  before(() => {
-    pki = new TestPki();
-    server = pki.issue('server');
+  before(async () => {
+    pki = await Credentials.create();
+    server = pki.leaf('ecdsa_secp256r1_sha256');
   });
   after(() => pki.remove());
   afterEach(async () => {

@@ -166,14 +166,14 @@ const mayChangeAfterRetry: ReadonlySet<number> = new Set([
 
 /**
  * The parts of a ClientHello that HelloRetryRequest must leave alone, as bytes
- * to compare or hash: a server keeps their digest and not the message.
+ * to compare or hash: a server keeps their digest and not the message. Extensions
+ * may stand in any order, and wolfSSL changes it in its second ClientHello.
  */
 export function clientHelloInvariants(hello: ReceivedClientHello): Uint8Array {
   return encode((writer: ByteWriter) => {
     writer.bytes(hello.random).vector(1, hello.legacySessionId);
     encodeCodePoints(writer, 2, hello.cipherSuites);
-    for (const { type, data } of hello.extensionList) {
-      if (!mayChangeAfterRetry.has(type)) writer.u16(type).vector(2, data);
-    }
+    const fixed = hello.extensionList.filter(({ type }) => !mayChangeAfterRetry.has(type));
+    for (const { type, data } of fixed.sort((a, b) => a.type - b.type)) writer.u16(type).vector(2, data);
   });
 }

@@ -208,6 +208,16 @@ describe('rules for messages', () => {
     expect(received({ ...minimal, cipherSuites: [0x1302] })).not.to.deep.equal(received(minimal));
   });
 
+  it('let extensions of a second ClientHello stand in another order', () => {
+    const hello = decodeClientHello(
+      bodyOf({ ...minimal, extensions: { ...minimal.extensions, serverName: 'a.example', alpn: ['b'] } }),
+      defaultCodePoints,
+    );
+    const reordered = { ...hello, extensionList: [...hello.extensionList].reverse() };
+    expect(hello.extensionList.length).to.be.greaterThan(2);
+    expect(clientHelloInvariants(reordered)).to.deep.equal(clientHelloInvariants(hello));
+  });
+
   it('put binders where the placeholders were', () => {
     const preSharedKey = {
       identities: [{ identity: Uint8Array.of(1), obfuscatedTicketAge: 0 }],

@@ -1,0 +1,11 @@
+import type { Peer } from '../peer.ts';
+import { botan } from './botan.ts';
+import { curl } from './curl.ts';
+import { gnutls } from './gnutls.ts';
+import { node } from './node.ts';
+import { nss } from './nss.ts';
+import { openssl } from './openssl.ts';
+import { stunnel } from './stunnel.ts';
+import { wolfssl } from './wolfssl.ts';
+
+export const peers: readonly Peer[] = [openssl, node, gnutls, nss, stunnel, curl, botan, wolfssl];
