@@ -4,12 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
+import type { Scenario } from '../tls-ext/misbehaving/handshakes.ts';
 import { TargetFuzzer } from './fuzz.ts';
 import { targets as planted } from './planted.ts';
 import { decodeProgram, encodeProgram, operation } from './program.ts';
 import { useScratchFolder } from './scratch.ts';
 import { FuzzSession } from './session.ts';
 import type { Finding, Target } from './target.ts';
+import { Act } from './targets/engine-program.ts';
+import { runEngine, scenarios } from './targets/engines.ts';
 import { targets } from './targets/index.ts';
 
 /** On a busy machine a thread may stand still for a while without being at fault. */
@@ -125,6 +128,24 @@ describe('targets of the fuzzer', () => {
   it('engines: the handshake that nobody changes is complete', async () => {
     for (const target of targets.filter(({ name }) => /-engine-(?!bytes)/.test(name))) {
       expect(await target.run(encodeProgram([])), target.name).to.equal('complete');
+    }
+  });
+
+  it('engines: rekeys end as they should where nobody changes them, so that changes get far', () => {
+    for (const role of ['client', 'server'] as const) {
+      for (const name of ['rekey', 'rekey-refused', 'ticket']) {
+        const ends = [0, 1, 33, 49, 65].map((key) => {
+          const program = [operation(role === 'client' ? Act.rekey : Act.request, key), operation(Act.lateKey, 0)];
+          let end: string | undefined;
+          runEngine(role, scenarios[name] as Scenario, program, ({ events }) => {
+            const last = events.filter(({ type }) => type === 'rekeyed' || type === 'rekey-refused').at(-1);
+            end = last?.type === 'rekeyed' ? last.status : last?.type;
+          });
+          return end;
+        });
+        const missing = role === 'server' ? 'rekey-refused' : 'used';
+        expect(ends, `${role} ${name}`).to.deep.equal(['without_key', 'used', missing, 'used', 'rekey-refused']);
+      }
     }
   });
 

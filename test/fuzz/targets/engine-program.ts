@@ -3,12 +3,14 @@
  * end after the handshake. Whatever an edit does, later messages of the peer are right for what it really sent.
  */
 import { concatBytes } from '../../../tls-ext/bytes/index.ts';
-import { encodeKeyUpdate } from '../../../tls-ext/messages/index.ts';
+import { encodeKeyUpdate, encodeRekeyWanted } from '../../../tls-ext/messages/index.ts';
 import type { Side } from '../../tls-ext/engine/engine-pair.ts';
-import type { ScriptedPeer } from '../../tls-ext/misbehaving/scripted-peer.ts';
+import { rekeyKey } from '../../tls-ext/engine/rekey-pair.ts';
+import type { Role, ScriptedPeer } from '../../tls-ext/misbehaving/scripted-peer.ts';
 import * as edit from '../../tls-ext/misbehaving/scripts.ts';
 import { spliceMended } from '../mutate.ts';
 import type { Operation } from '../program.ts';
+import type { RekeyingPeer } from './rekeying-peer.ts';
 
 /** Edits come first: their argument says which message of the peer, and by its high bit whether the binder covers the change. */
 export const Edit = {
@@ -43,8 +45,18 @@ export const Act = {
   exporter: 24,
   /** The size of the pieces that the peer's bytes come in, from the beginning. */
   pieces: 25,
+  /** Rekeying: of the peer that is a client, of the peer that is a server … */
+  request: 26,
+  wanted: 27,
+  /** … of the engine's owner … */
+  rekey: 28,
+  want: 29,
+  lateKey: 30,
+  ticket: 31,
+  /** … and what is changed of the peer's next message of a rekey. */
+  change: 32,
 } as const;
-export const KINDS = 26;
+export const KINDS = 33;
 const LATE = 0x80;
 
 /** Edits by operation; what does not apply is left out. */
@@ -130,9 +142,22 @@ function editOf({ kind, argument, payload }: Operation, name: string, next: stri
   }
 }
 
-/** An act of the peer; throws if it has no keys for it. */
-export function actOfPeer({ kind, argument, payload }: Operation, peer: ScriptedPeer): void {
+/** An act of the peer; throws if it has no keys for it. `rekeying` is made when it is first needed. */
+export function actOfPeer(
+  { kind, argument, payload }: Operation,
+  peer: ScriptedPeer,
+  rekeying: () => RekeyingPeer,
+): void {
   switch (kind) {
+    case Act.request:
+      rekeying().request(argument === 0 ? undefined : argument);
+      return;
+    case Act.wanted:
+      peer.send(encodeRekeyWanted());
+      return;
+    case Act.change:
+      rekeying().change = (message) => (argument % 2 === 0 ? xored(message, payload) : spliced(message, payload));
+      return;
     case Act.message:
       peer.send(messageOf(payload));
       return;
@@ -153,10 +178,36 @@ export function actOfPeer({ kind, argument, payload }: Operation, peer: Scripted
   }
 }
 
+/** What the engine's owner has yet to do. */
+export interface Owner {
+  /** Index of a key that was asked for and did not come. */
+  lateKey: number | undefined;
+}
+
 /** An act of whoever owns the engine; left out where it would be misuse. */
-export function actOfEngine({ kind, argument, payload }: Operation, side: Side): void {
+export function actOfEngine({ kind, argument, payload }: Operation, role: Role, side: Side, owner: Owner): void {
   const open = side.summary !== undefined && side.error === undefined;
   switch (kind) {
+    case Act.rekey:
+      if (open && role === 'client' && side.engine.rekeyPossible) {
+        side.take(side.engine.rekey(argument === 0 ? undefined : rekeyKey(argument)));
+      }
+      return;
+    case Act.want:
+      if (open && role === 'server' && side.summary?.rekey) side.take(side.engine.wantRekey());
+      return;
+    case Act.lateKey: {
+      const { lateKey } = owner;
+      owner.lateKey = undefined;
+      if (open && lateKey !== undefined) side.take(side.engine.provideRekeyKey(rekeyKey(lateKey)));
+      return;
+    }
+    case Act.ticket: {
+      if (!open || role !== 'server' || !side.summary?.tickets) return;
+      const issued = side.engine.issueTicket({ handle: new Uint8Array(16).fill(argument), lifetimeSeconds: 60 });
+      side.take(issued?.events ?? []);
+      return;
+    }
     case Act.send:
       if (open && !closedWrites.has(side)) side.take(side.engine.send(payload));
       return;

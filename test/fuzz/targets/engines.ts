@@ -1,15 +1,17 @@
 /** Both TLS state machines, behind the keys: against a peer that can say anything under them, at any time. */
 import { concatBytes, hexOf } from '../../../tls-ext/bytes/index.ts';
 import { defaultCodePoints, ExtensionType, encodeNewSessionTicket } from '../../../tls-ext/messages/index.ts';
-import { type Side, type TestIdentity, testIdentity } from '../../tls-ext/engine/engine-pair.ts';
+import { type Answers, type Side, type TestIdentity, testIdentity } from '../../tls-ext/engine/engine-pair.ts';
+import { rekeyKey } from '../../tls-ext/engine/rekey-pair.ts';
 import { clientScript, engineFor, type Scenario, serverScript } from '../../tls-ext/misbehaving/handshakes.ts';
 import { type Role, ScriptedPeer } from '../../tls-ext/misbehaving/scripted-peer.ts';
 import { runStep, type Step } from '../../tls-ext/misbehaving/scripts.ts';
 import { decodeProgram, encodeProgram, MAX_OPERATIONS, mutateProgram, type Operation, operation } from '../program.ts';
 import type { Outcome, Target } from '../target.ts';
 import { cheapKeyAgreements } from './cheap-key-agreements.ts';
-import { Act, actOfEngine, actOfPeer, closedWrites, Edit, edited, KINDS } from './engine-program.ts';
+import { Act, actOfEngine, actOfPeer, closedWrites, Edit, edited, KINDS, type Owner } from './engine-program.ts';
 import { tlsDictionary } from './messages.ts';
+import { FIRST_DIFFERENT_KEY, FIRST_MISSING_KEY, ownersKey, RekeyingPeer } from './rekeying-peer.ts';
 
 /** What an engine may say to one peer in all, whatever that peer does with a bounded number of operations. */
 const MAX_WRITTEN_BYTES = 4 * 2 ** 20;
@@ -40,12 +42,16 @@ const fixed = {
   keyAgreements: cheapKeyAgreements,
 };
 
-const scenarios: Readonly<Record<string, Scenario>> = {
+export const scenarios: Readonly<Record<string, Scenario>> = {
   certificates: { mutual: true },
   retry: { retry: true },
   psk: { psk: 'beside-certificates', mutual: true },
   'psk-alone': { psk: 'alone' },
   fallback: { psk: 'unavailable' },
+  rekey: { psk: 'beside-certificates', rekey: 'with-key' },
+  'rekey-refused': { psk: 'beside-certificates', rekey: 'unavailable' },
+  ticket: { psk: 'ticket', rekey: 'without-key' },
+  'ticket-unknown': { psk: 'ticket-unavailable' },
 };
 
 const withCookie: Scenario = { retry: true, server: { cookieKey: new Uint8Array(32).fill(3) } };
@@ -61,9 +67,35 @@ function prepared(scenario: Scenario): Scenario {
 }
 
 /** Runs one engine against an edited script, then the acts. */
-export function runEngine(role: Role, scenario: Scenario, operations: readonly Operation[]): Outcome {
-  const all = prepared(scenario);
-  const side = engineFor(role, all);
+export function runEngine(
+  role: Role,
+  scenario: Scenario,
+  operations: readonly Operation[],
+  look: (side: Side) => void = () => {},
+): Outcome {
+  const owner: Owner = { lateKey: undefined };
+  /** The script's own rekey is refused in that scenario, whatever its key. */
+  let refuses = scenario.rekey === 'unavailable';
+  const answers: Answers = {
+    rekeyKey: ({ reference }) => {
+      if (refuses) {
+        refuses = false;
+        return undefined;
+      }
+      const index = reference.api === 'etsi004' ? reference.index : 0;
+      const key = ownersKey(index);
+      if (key === 'later') owner.lateKey = index;
+      return key;
+    },
+    rekeyWanted: () => {
+      if (!side.engine.rekeyPossible) return 'no';
+      return scenario.rekey === 'without-key'
+        ? undefined
+        : rekeyKey(scenario.rekey === 'unavailable' ? FIRST_MISSING_KEY : 1);
+    },
+  };
+  const all = { ...prepared(scenario), answers };
+  const side: Side = engineFor(role, all);
   const peer = new ScriptedPeer(role === 'client' ? 'server' : 'client');
   const script = edited(role === 'client' ? serverScript(all) : clientScript(all), operations);
   const acts = operations.filter(({ kind }) => kind > Edit.swap && kind < KINDS);
@@ -90,13 +122,23 @@ export function runEngine(role: Role, scenario: Scenario, operations: readonly O
   }
   const complete = at === script.length;
   peer.recording = false;
+  let rekeying: RekeyingPeer | undefined;
+  const rekeyingPeer = () => {
+    rekeying ??= new RekeyingPeer(peer, scenario.rekey === 'unavailable' ? 0 : 1);
+    return rekeying;
+  };
   for (const one of acts) {
-    actOfEngine(one, side);
-    attempt({ kind: 'act', name: 'act', act: () => actOfPeer(one, peer) }, peer);
+    actOfEngine(one, role, side, owner);
+    attempt({ kind: 'act', name: 'act', act: () => actOfPeer(one, peer, rekeyingPeer) }, peer);
     exchange();
+    if (complete && scenario.rekey) {
+      attempt({ kind: 'act', name: 'listen', act: () => rekeyingPeer().listen() }, peer);
+      exchange();
+    }
   }
   while (side.outbox.length > 0 || peer.outbox.length > 0) exchange();
   peer.drain();
+  look(side);
   judge(role, all, side, peer);
   return side.error?.message ?? (side.summary === undefined ? 'waits' : complete ? 'complete' : 'open');
 }
@@ -121,10 +163,25 @@ function judge(role: Role, { psk, mutual }: Scenario, side: Side, peer: Scripted
   if (written > MAX_WRITTEN_BYTES) throw new Error(`${written} bytes were written`);
   if (summary === undefined) return;
   const certificate = side.event('peer-certificate') !== undefined;
-  if (psk !== 'alone' && (role === 'client' || mutual) && !certificate) {
+  expectEpochs(side);
+  if (psk !== 'alone' && psk !== 'ticket' && (role === 'client' || mutual) && !certificate) {
     throw new Error('complete without the certificate that was to be there');
   }
   if (psk === 'alone' && summary.psk !== 'qkd') throw new Error('complete without the PSK that alone authenticates');
+}
+
+/** One after the other; and none by a key that only one end has. */
+function expectEpochs({ events }: Side): void {
+  let last = 0;
+  for (const event of events) {
+    if (event.type !== 'rekeyed') continue;
+    if (event.epoch !== ++last) throw new Error(`epoch ${event.epoch} instead of ${last}`);
+    const { reference, status } = event;
+    if ((status === 'used') !== (reference !== undefined)) throw new Error(`${status} and its reference disagree`);
+    if (reference?.api === 'etsi004' && reference.index >= FIRST_DIFFERENT_KEY) {
+      throw new Error('rekeyed with a key that the peer does not have');
+    }
+  }
 }
 
 const afterwards: readonly Operation[] = [
@@ -152,6 +209,24 @@ const ticket: Operation = {
     }).subarray(4),
   ),
 };
+
+/** Rekeys of either end, with right, wrong, missing and late keys and without one. */
+const rekeys: readonly (readonly Operation[])[] = [
+  [0, 1, 33, 49, 65].flatMap((key) => [
+    operation(Act.request, key),
+    operation(Act.rekey, key),
+    operation(Act.send, 0, 1),
+    operation(Act.record, 23, 2),
+    operation(Act.lateKey, 0),
+    operation(Act.want, 0),
+    operation(Act.wanted, 0),
+    operation(Act.ticket, key),
+  ]),
+  [operation(Act.change, 0, 0, 4, 1), operation(Act.request, 1), operation(Act.rekey, 1), operation(Act.rekey, 0)],
+  [operation(Act.request, 49), operation(Act.rekey, 49), operation(Act.closeWrite, 0), operation(Act.lateKey, 0)],
+  [operation(Act.want, 0), operation(Act.request, 2), operation(Act.record, 21, 1, 0), operation(Act.send, 0, 1)],
+  Array.from({ length: 20 }, () => [operation(Act.request, 0), operation(Act.rekey, 0)]).flat(),
+];
 
 /** Each edit at each message, and what comes after a handshake. */
 function seedPrograms(): Operation[][] {
@@ -184,6 +259,7 @@ function seedPrograms(): Operation[][] {
     [ticket, operation(Act.keyUpdate, 0), operation(Act.receiveEnd, 0)],
     [operation(Act.pieces, 1), ...afterwards],
     Array.from({ length: MAX_OPERATIONS }, (_, i) => operation(Act.keyUpdate, i)),
+    ...rekeys.map((one) => [...one]),
     ...[...edits, ...extensions].map((one) => [one]),
   ];
 }

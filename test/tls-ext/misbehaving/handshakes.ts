@@ -31,6 +31,7 @@ import {
   HandshakeType,
 } from '../../../tls-ext/messages/index.ts';
 import {
+  type Answers,
   clientIdentity,
   clientOptions,
   type PskRequired,
@@ -67,6 +68,8 @@ export interface Scenario {
   readonly keyAgreements?: KeyAgreementProvider;
   /** Of both ends. Default: those of `engine-pair.ts`. */
   readonly identities?: Readonly<Record<Role, TestIdentity>>;
+  /** What the engine's owner answers, where it is not what makes the scenario. */
+  readonly answers?: Answers;
   readonly client?: Partial<ClientEngineOptions>;
   readonly server?: Partial<ServerEngineOptions>;
 }
@@ -334,7 +337,7 @@ export interface Outcome {
 const suites = { groups: [X25519, P256], cipherSuites: [sha256Suite, 0x1303] } as const;
 
 export function engineFor(role: Role, scenario: Scenario): Side {
-  const { retry, psk, mutual, rekey, client, server, identities = ownIdentities } = scenario;
+  const { retry, psk, mutual, rekey, client, server, answers, identities = ownIdentities } = scenario;
   const ownPsk = () => (isTicket(psk) ? ticketPsk() : qkdPsk());
   const decision = ({ offered }: PskRequired): PskDecision =>
     isUsed(psk) && offered.length > 0
@@ -357,7 +360,7 @@ export function engineFor(role: Role, scenario: Scenario): Side {
     });
     const verdict = () => ({ ok: true, publicKeySpki: identities.server.spki }) as const;
     const rekeyWanted = () => (rekey === 'without-key' ? undefined : rekeyKey(1));
-    return new Side(createClientEngine(options), { verdict, rekeyWanted });
+    return new Side(createClientEngine(options), { verdict, rekeyWanted, ...answers });
   }
   const options = serverOptions({
     ...suites,
@@ -373,7 +376,7 @@ export function engineFor(role: Role, scenario: Scenario): Side {
   const verdict = () => ({ ok: true, publicKeySpki: identities.client.spki }) as const;
   const keyAnswer = (): QkdPsk | undefined | 'later' =>
     rekey === 'with-key' ? rekeyKey(1) : rekey === 'later' ? 'later' : undefined;
-  return new Side(createServerEngine(options), { psk: decision, verdict, rekeyKey: keyAnswer });
+  return new Side(createServerEngine(options), { psk: decision, verdict, rekeyKey: keyAnswer, ...answers });
 }
 
 /** How what the peer has to say is cut into chunks; the default: one for each record. */

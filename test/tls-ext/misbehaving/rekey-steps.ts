@@ -49,6 +49,12 @@ function nextTranscriptHash(peer: ScriptedPeer): Uint8Array {
   return hash('sha256', peer.transcriptHash, requestOf(peer), said(peer, HandshakeType.rekeyResponse));
 }
 
+/** What a rekey after this one goes on from. */
+function enter(peer: ScriptedPeer, next: MainSecret): void {
+  peer.transcriptHash = nextTranscriptHash(peer);
+  peer.mainSecret = next;
+}
+
 function withTail(message: Uint8Array, tail: Uint8Array): Uint8Array {
   return concatBytes(message.subarray(0, message.length - tail.length), tail);
 }
@@ -96,7 +102,10 @@ export function clientRekeySteps(kind: RekeyKind, keyAgreements?: KeyAgreementPr
           sends('rekey_finish', (peer) =>
             encodeRekeyFinish({ epoch: 1, confirmation: rekeyConfirmation(next, 'client', nextTranscriptHash(peer)) }),
           ),
-          act('keys of the next epoch', (peer) => peer.sendUnder(next, nextTranscriptHash(peer))),
+          act('keys of the next epoch', (peer) => {
+            peer.sendUnder(next, nextTranscriptHash(peer));
+            enter(peer, next);
+          }),
         ]),
   ];
 }
@@ -133,6 +142,7 @@ export function serverRekeySteps(kind: RekeyKind, keyAgreements?: KeyAgreementPr
           expects('rekey_finish', HandshakeType.rekeyFinish, (message, peer) => {
             decodeRekeyFinish(message.subarray(4), HASH_BYTES);
             peer.receiveUnder(next, nextTranscriptHash(peer));
+            enter(peer, next);
           }),
         ]),
   ];

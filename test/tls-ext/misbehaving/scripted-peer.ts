@@ -16,6 +16,7 @@ import {
   type HandshakeSecret,
   type MainSecret,
   nextTrafficSecret,
+  type TrafficKeys,
 } from '../../../tls-ext/key-schedule/index.ts';
 import { encodeFinished } from '../../../tls-ext/messages/index.ts';
 import { ContentType } from '../../../tls-ext/record/index.ts';
@@ -225,6 +226,13 @@ export class ScriptedPeer {
 
   receiveUnder(main: MainSecret, transcriptHash: Uint8Array): void {
     this.#receiving = epochOf(trafficSecret(main, transcriptHash, otherRole(this.role)));
+  }
+
+  /** Keys that somebody else derived. */
+  useKeys(direction: 'sending' | 'receiving', { key, iv }: TrafficKeys): void {
+    const epoch = { secret: key as never, key: key.expose().slice(), iv: iv.expose().slice(), sequence: 0 };
+    if (direction === 'sending') this.#sending = epoch;
+    else this.#receiving = epoch;
   }
 
   /** The keys that follow a KeyUpdate of ours. */
