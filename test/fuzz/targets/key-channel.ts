@@ -284,6 +284,7 @@ function runAnswerer(operations: readonly Operation[]): Outcome {
 function runDrawer(operations: readonly Operation[]): Outcome {
   const drawer = newDrawer();
   const judge = new Judge();
+  const drawn = new Set<string>();
   let nowMs = 0;
   let connected = true;
   const take = (events: readonly DrawerEvent[]) => {
@@ -322,7 +323,10 @@ function runDrawer(operations: readonly Operation[]): Outcome {
           return;
         case Do.key: {
           const codes = payload.length > 0 ? [...payload.subarray(0, drawer.announceRoom())] : [argument];
-          const keys = codes.map((code) => ({ reference: referenceOf(code), secret: keyOf(right) }));
+          const keys = codes
+            .map((code) => ({ reference: referenceOf(code), secret: keyOf(right) }))
+            // A key manager gives out a key once.
+            .filter(({ reference }) => drawn.size < drawn.add(referenceId(reference)).size);
           take(drawer.announce(keys, 1_000 * (10 + argument), nowMs));
           return;
         }
