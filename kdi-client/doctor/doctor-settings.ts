@@ -23,7 +23,7 @@ export const ConfigHint = {
   getOnly: 'get-only: true',
   upperCaseKeyIds: 'upper-case-key-ids: true',
   ksidChosen: 'ksid: chosen',
-  openAsSwapped: 'open-as: swapped',
+  openAs: (how: 'same' | 'swapped') => `open-as: ${how}`,
   saeUri: 'sae-uri: SCHEME://HOST/{sae}, in the form that this KME wants',
   keyChunkSize: (bytes: number) => `key-chunk-size: ${bytes}`,
   peerSae: (saeId: string) => `peer-sae: [${saeId}]`,

@@ -256,14 +256,14 @@ class Etsi004Exam {
     if (response.status === Etsi004Status.noQkdConnection || response.status === Etsi004Status.ksidInUse) {
       const other = await this.#open(there, { ...request, ...(isSwapped ? uris : swap(uris)) });
       if (other !== 'failed' && other !== 'blocked' && isSuccess('open-connect', other.status)) {
-        const [taken, hint] = isSwapped ? ['as they were', 'open-as: same'] : ['swapped', ConfigHint.openAsSwapped];
+        const openAs = isSwapped ? 'same' : 'swapped';
         exam.fail(
           'peer-uris',
           Clause.etsi004Open,
-          `the answering side's Source and Destination are taken only ${taken}`,
-          hint,
+          `the answering side's Source and Destination are taken only ${isSwapped ? 'as they were' : 'swapped'}`,
+          ConfigHint.openAs(openAs),
         );
-        this.#needs = { ...this.#needs, openAs: isSwapped ? 'same' : 'swapped' };
+        this.#needs = { ...this.#needs, openAs };
         response = other;
       }
     }

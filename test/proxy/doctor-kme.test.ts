@@ -1,0 +1,180 @@
+/** `qstunnel doctor kme` as a user starts it: the built program, files, exit codes, what it prints. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'chai';
+import { KME_SETTINGS } from '../../proxy/config/kme-schema.ts';
+import { SERVICE_SETTINGS } from '../../proxy/config/schema.ts';
+import { startKmes, type TestKmes } from './kmes.ts';
+import { SiteFolder } from './program.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const BIN = join(ROOT, 'proxy/bin.mjs');
+
+interface Run {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+async function qstunnel(...args: string[]): Promise<Run> {
+  const child = spawn(process.execPath, [BIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let [stdout, stderr] = ['', ''];
+  child.stdout.on('data', (bytes: Buffer) => {
+    stdout += bytes.toString();
+  });
+  child.stderr.on('data', (bytes: Buffer) => {
+    stderr += bytes.toString();
+  });
+  const [code] = await once(child, 'close');
+  return { code, stdout, stderr };
+}
+
+describe('qstunnel doctor kme', () => {
+  let kmes: TestKmes;
+  let folder: SiteFolder;
+  before(async () => {
+    kmes = await startKmes();
+    kmes.fill(32_768);
+    folder = await SiteFolder.create();
+  });
+  after(async () => {
+    await kmes.close();
+    await folder.remove();
+  });
+
+  const names = ['--sae', 'siteA', '--peer-sae', 'siteB'];
+  const files = () => ['--cert', folder.file('a.pem'), '--key', folder.file('a.key'), '--ca', folder.file('ca.pem')];
+  const peer = () => ['--peer', kmes.urlB, '--peer-cert', folder.file('b.pem'), '--peer-key', folder.file('b.key')];
+
+  it('--json: one line, nothing else, and exit status 0 exactly when it is ok', async () => {
+    const good = await qstunnel('doctor', 'kme', kmes.urlA, ...names, ...files(), ...peer(), '--json');
+    expect(good, good.stderr).to.include({ code: 0, stderr: '' });
+    expect(good.stdout.match(/\n/g)?.length).to.equal(1);
+    const verdict = JSON.parse(good.stdout);
+    expect(verdict).to.have.all.keys('ok', 'api', 'dialect', 'keysEqual', 'checks');
+    expect(verdict).to.include({ ok: true, api: 'etsi004', dialect: 'etsi', keysEqual: true });
+
+    const bad = await qstunnel(
+      'doctor',
+      'kme',
+      kmes.urlA,
+      '--sae',
+      'siteA',
+      '--peer-sae',
+      'nobody',
+      ...files(),
+      '--json',
+    );
+    expect(bad.code).to.equal(1);
+    expect(JSON.parse(bad.stdout)).to.include({ ok: false, keysEqual: null });
+    expect(bad.stderr).to.match(/^qstunnel: ERR_CLI_VERDICT: 1 of \d+ checks failed: open\n$/);
+  });
+
+  it('a checklist for people, without control characters where there is no terminal', async () => {
+    const { code, stdout } = await qstunnel('doctor', 'kme', kmes.urlA, ...names, ...files(), ...peer());
+    expect(code).to.equal(0);
+    expect(stdout).to.match(/^ {2}✓ draw +a chunk of 32 bytes/m);
+    expect(stdout).to.match(/^ {2}! provenance +keys of a simulator/m);
+    expect(stdout).to.include('Both ends have the same keys.');
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: it is what is looked for.
+    expect(stdout).to.not.match(/[\u0000-\u0009\u000b-\u001f]/);
+  });
+
+  it('names the lines to write', async () => {
+    const { code, stdout } = await qstunnel(
+      'doctor',
+      'kme',
+      kmes.urlA,
+      ...names,
+      ...files(),
+      '--kme-server-name',
+      'kme.example',
+    );
+    expect(code).to.equal(1);
+    expect(stdout).to.match(/✗ kme-certificate .*\n(?:.*\n)*.*→ kme-server-name: 127\.0\.0\.1/);
+    expect(stdout).to.include('In the configuration of the service here:\n\n    kme-server-name: 127.0.0.1');
+  });
+
+  describe('what makes no sense: exit status 2, what to write, and JSON all the same', () => {
+    const cases: readonly [string, () => string[], RegExp][] = [
+      ['a scheme', () => ['https://kme:443', ...names, ...files()], /write etsi014:\/\//],
+      [
+        'no --sae',
+        () => [kmes.urlA, '--peer-sae', 'siteB', ...files()],
+        /--sae is missing: an SAE ID, as in --sae siteA/,
+      ],
+      [
+        'a file that is not there',
+        () => [kmes.urlA, ...names, ...files(), '--ca', 'nowhere.pem'],
+        /--ca is given 2 times/,
+      ],
+      ['--peer without files', () => [kmes.urlA, ...names, ...files(), '--peer', kmes.urlB], /--peer-cert is missing/],
+      [
+        'files without --peer',
+        () => [kmes.urlA, ...names, ...files(), '--peer-ca', 'x'],
+        /of no use without --peer URL/,
+      ],
+      ['an age without unit', () => [kmes.urlA, ...names, ...files(), '--min-key-age', '5'], /a number with its unit/],
+    ];
+    for (const [name, args, expected] of cases) {
+      it(name, async () => {
+        const { code, stdout, stderr } = await qstunnel('doctor', 'kme', ...args(), '--json');
+        expect(code, stderr).to.equal(2);
+        expect(stderr)
+          .to.match(/^qstunnel: ERR_CLI_USAGE: .*\n$/)
+          .and.match(expected);
+        const { ok, checks } = JSON.parse(stdout);
+        expect(ok).to.equal(false);
+        expect(checks).to.have.length(1);
+        expect(checks[0]).to.include({ id: 'arguments', ok: false });
+      });
+    }
+
+    it('a file that can not be read', async () => {
+      const missing = [
+        ...names,
+        '--cert',
+        folder.file('none.pem'),
+        '--key',
+        folder.file('a.key'),
+        '--ca',
+        folder.file('ca.pem'),
+      ];
+      const { code, stderr } = await qstunnel('doctor', 'kme', kmes.urlA, ...missing);
+      expect(code).to.equal(1);
+      expect(stderr).to.match(/^qstunnel: ERR_CLI_FILE: --cert .*none\.pem can not be read: it does not exist\n$/);
+    });
+  });
+
+  it('no line that it proposes is unknown to the configuration', () => {
+    const known = new Set([...Object.keys(SERVICE_SETTINGS), ...Object.keys(KME_SETTINGS)]);
+    const folderPath = join(ROOT, 'kdi-client/doctor');
+    const texts = readdirSync(folderPath).map((name) => readFileSync(join(folderPath, name), 'utf8'));
+    const hints = readFileSync(join(folderPath, 'doctor-settings.ts'), 'utf8').split('ConfigHint = {')[1] ?? '';
+    const keys = [...hints.matchAll(/['"`]([a-z][a-z0-9-]+): /g)].map(([, key]) => key as string);
+    expect(keys.length).to.be.greaterThan(10);
+    expect(keys.filter((key) => !known.has(key))).to.deep.equal([]);
+    // Lines are written in one place only.
+    expect(texts.filter((text) => /['"`](?:ksid|open-as|kme-[a-z]+|[a-z]+-key-[a-z]+): /.test(text)).length).to.equal(
+      1,
+    );
+  });
+
+  it('docs/doctor.md lists every check that the code makes', () => {
+    const folderPath = join(ROOT, 'kdi-client/doctor');
+    const code = readdirSync(folderPath)
+      .map((name) => readFileSync(join(folderPath, name), 'utf8'))
+      .join('\n');
+    const made = [
+      ...code.matchAll(/\b(?:pass|note|fail|failWith|attempt)\(\s*'([a-z-]+)'/g),
+      ...code.matchAll(/\.id\('([a-z-]+)'\)/g),
+    ].map(([, id]) => id as string);
+    const documented =
+      readFileSync(join(ROOT, 'docs/doctor.md'), 'utf8').split('### The checks')[1]?.split('###')[0] ?? '';
+    expect(new Set(made).size).to.be.greaterThan(20);
+    expect([...new Set(made)].filter((id) => !documented.includes(`\`${id}\``))).to.deep.equal([]);
+  });
+});
