@@ -12,7 +12,7 @@ import { isConfigError } from '../config/config-error.ts';
 import { parseAddress } from '../config/index.ts';
 import type { SocketAddress } from '../data-path/index.ts';
 import { examinePeer } from '../doctor/examine-peer.ts';
-import { errorCode, errorText } from '../errors.ts';
+import { errorText } from '../errors.ts';
 import { DEFAULT_REQUIREMENT, REQUIREMENTS, type Requirement } from '../policy.ts';
 import { CliError, CliErrorCode } from './cli-error.ts';
 import { peerDoctorView } from './doctor-peer-view.ts';
@@ -119,8 +119,8 @@ function usable<A extends readonly unknown[], T>(what: string, load: (...args: A
   try {
     return load(...args);
   } catch (error) {
-    if (!errorCode(error)?.startsWith('ERR_CERT_')) throw error;
-    throw usage(`${what} can not be used: ${errorText(error)} (${errorCode(error)})`);
+    if (!(error instanceof CertError)) throw error;
+    throw usage(`${what} can not be used: ${error.message} (${error.code})`);
   }
 }
 
