@@ -1,6 +1,7 @@
 /** `qstunnel doctor peer`: options and files; the questions themselves are proxy/doctor's. */
 import type { Argv } from 'yargs';
 import {
+  CertError,
   type Identity,
   isSaeId,
   loadIdentity,
