@@ -2,7 +2,10 @@
 import { expect } from 'chai';
 import { createKeySource, type DeliveredKey, type KeySource, type KeySourceSettings } from '../../kdi-client/index.ts';
 import { disagreeing } from '../../qkd-sim/index.ts';
+import type { Etsi004Quirks, Etsi014Quirks } from '../../qkd-sim/kme/index.ts';
+import { hexOf } from '../../tls-ext/bytes/index.ts';
 import { type KmePair, type KmePairOptions, kmePair, testPki } from '../qkd-sim/kme/kme-fixture.ts';
+import { VirtualClock } from '../qkd-sim/virtual-clock.ts';
 
 type Api = 'etsi004' | 'etsi014' | 'skip';
 type More = Partial<Pick<KeySourceSettings, 'etsi004' | 'etsi014' | 'skip'>>;
@@ -82,22 +85,128 @@ describe('interop: our clients at our key managers', () => {
     expect(hex(found as DeliveredKey)).to.equal(hex(key as DeliveredKey));
   });
 
-  it('survive metadata with a trailing NUL and an age beyond 32 bits', async () => {
-    await start({ settings: { quirks: { etsi004: { metadataTrailingNul: true, ageInEpochMs: true } } } });
-    const keys = await transfer(2, 'etsi004');
-    expectEqual(keys);
-    expect(keys.drawn[0]?.metadata.ageMs).to.equal(undefined);
-    expect(keys.drawn[0]?.metadata.simulated).to.equal(true);
+  for (const query of ['', '?dialect=qubip']) {
+    describe(`at a 004 key manager with one quirk${query}`, () => {
+      const withQuirk = (etsi004: Etsi004Quirks, settings: KmePairOptions['settings'] = {}) =>
+        start({ settings: { ...settings, quirks: { etsi004 } } });
+
+      it('metadata with a trailing NUL', async () => {
+        await withQuirk({ metadataTrailingNul: true });
+        const keys = await transfer(2, 'etsi004', query);
+        expectEqual(keys);
+        expect(keys.drawn[0]?.metadata).to.include({ simulated: true, hops: 0 });
+      });
+
+      it('an age beyond 32 bits', async () => {
+        await withQuirk({ ageInEpochMs: true });
+        const keys = await transfer(2, 'etsi004', query);
+        expectEqual(keys);
+        expect(keys.drawn[0]?.metadata.ageMs).to.equal(undefined);
+        expect(keys.drawn[0]?.metadata.simulated).to.equal(true);
+      });
+
+      for (const ksid of ['allocated', 'chosen'] as const) {
+        it(`status 7 that registers the stream, with a KSID that is ${ksid}`, async () => {
+          await withQuirk({ allocatesOnQosNotMet: true }, { qos: { maxChunkBytes: 128 } });
+          const more = { etsi004: { ksid, qos: { keysPerChunk: 32 } } };
+          const keys = await transfer(8, 'etsi004', query, more);
+          expectEqual(keys);
+          expect(keys.drawn.map(({ reference }) => 'slice' in reference && reference.slice)).to.deep.equal([
+            0, 1, 2, 3, 0, 1, 2, 3,
+          ]);
+          expect(pair.a.streamCount + pair.b.streamCount, 'streams left').to.equal(0);
+        });
+      }
+
+      it('the same KSID for a second NULL open', async () => {
+        await withQuirk({ reusesKsid: true });
+        const a = await sourceAt('a', 'etsi004', query);
+        const first = await a.openDraw('siteB');
+        await first.close();
+        const second = await a.openDraw('siteB');
+        expect(hexOf(second.announcement!.ksid)).to.not.equal(hexOf(first.announcement!.ksid));
+        const looking = await (await sourceAt('b', 'etsi004', query)).openLookup('siteA', {
+          announcement: second.announcement!,
+        });
+        const [key] = await second.draw(1);
+        expect(hex(await looking.lookup(key!.reference))).to.equal(hex(key!));
+      });
+
+      it('the next index, whatever was asked for', async () => {
+        await withQuirk({ servesNextIndex: true });
+        const [a, b] = [await sourceAt('a', 'etsi004', query), await sourceAt('b', 'etsi004', query)];
+        const drawing = await a.openDraw('siteB');
+        const looking = await b.openLookup('siteA', { announcement: drawing.announcement! });
+        const drawn = [...(await drawing.draw(1)), ...(await drawing.draw(1)), ...(await drawing.draw(1))];
+        const found = [];
+        for (const { reference } of [...drawn].reverse()) found.push(await looking.lookup(reference));
+        expect(found.reverse().map(hex)).to.deep.equal(drawn.map(hex));
+      });
+
+      it('its own chunk size, whatever was asked for', async () => {
+        await start({ settings: { qos: { maxChunkBytes: 64, onChunkSize: 'impose' } } });
+        const keys = await transfer(4, 'etsi004', query, { etsi004: { qos: { keysPerChunk: 32 } } });
+        expectEqual(keys);
+        expect(keys.drawn[3]?.reference).to.include({ index: 1, slice: 1 });
+      });
+    });
+  }
+
+  describe('at a 014 key manager with one quirk', () => {
+    const withQuirk = (etsi014: Etsi014Quirks) => start({ settings: { quirks: { etsi014 } } });
+    const lookUpAgain = async (keys: { drawn: DeliveredKey[] }, more: More) => {
+      const again = await (await sourceAt('b', 'etsi014', '', more)).openLookup('siteA');
+      return again.lookup(keys.drawn[0]!.reference).catch((error: unknown) => error);
+    };
+
+    it('sizes in bytes', async () => {
+      await withQuirk({ keySizeInBytes: true });
+      expectEqual(await transfer(4, 'etsi014', '', { etsi014: { quirks: { keySizeInBytes: true } } }));
+      const unset = await (await sourceAt('a', 'etsi014'))
+        .openDraw('siteB')
+        .then((drawing) => drawing.draw(1))
+        .catch((error: unknown) => error);
+      expect(unset)
+        .to.have.property('message')
+        .that.matches(/set key-size-in-bytes/);
+    });
+
+    for (const status of [404, 500] as const) {
+      it(`${status} for an unknown key_ID`, async () => {
+        await withQuirk({ unknownKeyStatus: status });
+        const more = { etsi014: { quirks: { unknownKeyStatuses: [status] } } };
+        const keys = await transfer(4, 'etsi014', '', more);
+        expectEqual(keys);
+        expect(await lookUpAgain(keys, more)).to.include({ code: 'ERR_KDI_KEY_NOT_FOUND', retryable: true });
+        expect(await lookUpAgain(keys, {})).to.include({ code: 'ERR_KDI_HTTP' });
+      });
+    }
+
+    it('a batch that drops the one before', async () => {
+      await withQuirk({ dropsUnfetched: true });
+      const more = { etsi014: { quirks: { oneBatchAtATime: true } } };
+      for (let batch = 0; batch < 3; batch++) expectEqual(await transfer(4, 'etsi014', '', more));
+    });
+
+    it('keys that reach the other side later', async () => {
+      const clock = new VirtualClock();
+      await start({ clock, settings: { quirks: { etsi014: { deliveryDelayMs: 500 } } } });
+      const [drawn] = await (await (await sourceAt('a', 'etsi014')).openDraw('siteB')).draw(1);
+      const keys = { drawn: [drawn!] };
+      expect(await lookUpAgain(keys, {})).to.include({ code: 'ERR_KDI_KEY_NOT_FOUND', retryable: true });
+      await clock.advance(500);
+      expect(hex((await lookUpAgain(keys, {})) as DeliveredKey)).to.equal(hex(drawn!));
+    });
   });
 
-  it('survive a 014 server that counts in bytes and does not know its status codes', async () => {
-    await start({ settings: { quirks: { etsi014: { keySizeInBytes: true, unknownKeyStatus: 404 } } } });
-    const more = { etsi014: { quirks: { keySizeInBytes: true, unknownKeyStatuses: [404] } } };
-    const keys = await transfer(4, 'etsi014', '', more);
-    expectEqual(keys);
-    const again = await (await sourceAt('b', 'etsi014', '', more)).openLookup('siteA');
-    const failure = await again.lookup((keys.drawn[0] as DeliveredKey).reference).catch((error: unknown) => error);
-    expect(failure).to.include({ code: 'ERR_KDI_KEY_NOT_FOUND' });
+  it('draw one key for several slaves over 014, as far as the key manager allows', async () => {
+    await start({ settings: { etsi014: { maxAdditionalSlaves: 1 } } });
+    const more = (...saeIds: string[]) => ({ etsi014: { additionalSlaveSaeIds: saeIds } });
+    expectEqual(await transfer(2, 'etsi014', '', more('siteB2')));
+    const tooMany = await (await sourceAt('a', 'etsi014', '', more('siteB2', 'siteA2')))
+      .openDraw('siteB')
+      .catch((error: unknown) => error);
+    expect(tooMany).to.include({ code: 'ERR_KDI_UNSUPPORTED' });
   });
 
   it('learn the status of a 014 server with numeric KME IDs', async () => {
