@@ -4,14 +4,15 @@
  * the strings that JSON.parse makes, which only the garbage collector can end.
  */
 
-import { Agent, buildConnector, errors as undiciErrors } from 'undici';
+import { Agent, errors as undiciErrors } from 'undici';
 import { DecodeError } from '../../tls-ext/bytes/index.ts';
 import type { Clock } from '../clock.ts';
 import { KdiError, KdiErrorCode } from '../errors.ts';
 import type { CallOptions } from '../key-source.ts';
-import { connectionError, type KmeTls, type PskTls, tlsConnectionOptions } from '../kme-tls.ts';
+import { connectionError, type KmeTls, type PskTls } from '../kme-tls.ts';
 import type { KmeAddress } from '../kme-url.ts';
 import { parseStrictJson } from '../wire/index.ts';
+import { KmeConnector } from './kme-connector.ts';
 
 /** Longest reply body by default, of any call. */
 export const MAX_REPLY_BODY_BYTES = 0x40_0000;
@@ -49,21 +50,20 @@ export interface HttpReply {
 export class KmeHttp {
   readonly kme: string;
   readonly #options: KmeHttpOptions;
+  readonly #connector: KmeConnector;
   readonly #agent: Agent;
   readonly #origin: string;
   readonly #active = new Set<() => void>();
   #closed = false;
 
   constructor(options: KmeHttpOptions) {
-    const { address, tls, connectTimeoutMs = 5_000, maxBodyBytes = MAX_REPLY_BODY_BYTES } = options;
+    const { address, tls, clock, connectTimeoutMs = 5_000, maxBodyBytes = MAX_REPLY_BODY_BYTES } = options;
     this.#options = options;
     this.kme = address.name;
     this.#origin = `https://${address.name}`;
+    this.#connector = new KmeConnector({ address, tls, clock, connectTimeoutMs });
     this.#agent = new Agent({
-      connect: buildConnector({
-        ...(tlsConnectionOptions(tls, address.host) as buildConnector.BuildOptions),
-        timeout: connectTimeoutMs,
-      }),
+      connect: this.#connector.connect,
       connections: options.connections ?? 4,
       pipelining: 1,
       maxResponseSize: maxBodyBytes,
@@ -111,6 +111,7 @@ export class KmeHttp {
   async close(): Promise<void> {
     this.#closed = true;
     for (const giveUp of [...this.#active]) giveUp();
+    this.#connector.close();
     await this.#agent.destroy();
   }
 
@@ -132,37 +133,24 @@ export class KmeHttp {
 
   #translate(error: unknown): KdiError {
     if (error instanceof KdiError) return error;
-    if (error instanceof undiciErrors.ConnectTimeoutError) {
-      return new KdiError(KdiErrorCode.timeout, `KME ${this.kme} took too long to accept the connection`, {
-        cause: error,
-      });
+    const malformed = (what: string): KdiError =>
+      new KdiError(KdiErrorCode.malformed, `KME ${this.kme} ${what}`, { cause: error });
+    if (
+      error instanceof undiciErrors.ResponseExceededMaxSizeError ||
+      error instanceof undiciErrors.HeadersOverflowError
+    ) {
+      return malformed('sent a longer reply than is allowed');
     }
-    if (error instanceof undiciErrors.ResponseExceededMaxSizeError) {
-      return new KdiError(KdiErrorCode.malformed, `KME ${this.kme} sent a longer reply than is allowed`, {
-        cause: error,
-      });
+    if (
+      error instanceof undiciErrors.HTTPParserError ||
+      error instanceof undiciErrors.ResponseContentLengthMismatchError
+    ) {
+      return malformed('does not answer in HTTP');
     }
-    const code = (error as NodeJS.ErrnoException | undefined)?.code ?? '';
-    if (code.startsWith('HPE_') || error instanceof undiciErrors.ResponseContentLengthMismatchError) {
-      return new KdiError(KdiErrorCode.malformed, `KME ${this.kme} does not answer in HTTP (${code})`, {
-        cause: error,
-      });
-    }
-    if (CONNECT_CODES.has(code)) return connectionError(error, this.kme, 'connecting');
-    const broken = error instanceof undiciErrors.SocketError || code === 'ECONNRESET' || code === 'EPIPE';
-    return connectionError(error, this.kme, broken ? 'replying' : 'handshake');
+    // How connecting failed is said by the connector.
+    return connectionError(error, this.kme, 'replying');
   }
 }
-
-const CONNECT_CODES: ReadonlySet<string> = new Set([
-  'ECONNREFUSED',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'EADDRNOTAVAIL',
-  'ETIMEDOUT',
-]);
 
 async function readAll(body: AsyncIterable<Buffer>, maxBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = [];

@@ -65,6 +65,24 @@ interface Fetch {
   reportedPending: boolean;
 }
 
+/**
+ * What says that our KME is unwell and nothing about the key, which it may
+ * still hold: looked for again within the deadline, as the drawer would
+ * otherwise burn it and draw another one, for the same end.
+ */
+const ABOUT_THE_KME: ReadonlySet<KdiErrorCode> = new Set([
+  KdiErrorCode.malformed,
+  KdiErrorCode.dialect,
+  KdiErrorCode.tls,
+  KdiErrorCode.kmeIdentity,
+  KdiErrorCode.http,
+  KdiErrorCode.unknownStatus,
+  // Statuses of OPEN_CONNECT, in reply to GET_KEY.
+  KdiErrorCode.ksidInUse,
+  KdiErrorCode.qosNotMet,
+  KdiErrorCode.metadataTooLarge,
+]);
+
 export class Answerer {
   readonly #options: AnswererOptions;
   readonly #streams = new Map<string, Stream>();
@@ -224,7 +242,8 @@ export class Answerer {
   #fetchFailed(fetch: Fetch, error: KdiError): void {
     const { clock, hooks } = this.#options;
     const delayMs = fetch.backoff.next();
-    if (!error.retryable || clock.now() + delayMs > fetch.deadlineMs) {
+    const mayComeLater = error.retryable || ABOUT_THE_KME.has(error.code);
+    if (!mayComeLater || clock.now() + delayMs > fetch.deadlineMs) {
       this.#endFetch(fetch, false);
       hooks.keyUnavailable(fetch.reference, error, true);
       return;

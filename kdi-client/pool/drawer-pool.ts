@@ -167,6 +167,8 @@ export class DrawerPool {
     this.#peerKmeReachable = false;
     // A peer that can't get any of our keys must not make us draw them all: one pause for a batch, longer each time.
     if (this.#cancelRetry === undefined) this.#retryIn(this.#health.unavailable());
+    // Its KME may have forgotten the stream. A fresh one, which the peer has to open first, also spares keys while it can't.
+    if (this.#options.source.needsStream && this.#streams.current?.origin === key.origin) this.#streams.retire();
     this.#keys.giveUp(key, 'unavailable');
   }
 

@@ -146,8 +146,8 @@ export class SkipSource implements KeySource {
         seen.add(id);
         keys.push(key);
       } catch (error) {
-        // What was drawn is good; the next draw meets the same error again.
-        if (keys.length > 0 && isKdiError(error) && error.retryable) return keys;
+        // What was drawn is good; the next draw meets the same error again. Only a repeated ID casts doubt on the rest.
+        if (keys.length > 0 && isKdiError(error) && error.code !== KdiErrorCode.duplicateKey) return keys;
         for (const { secret } of keys) secret.wipe();
         throw error;
       }
