@@ -8,12 +8,17 @@ export interface MutatedFile {
 
 const record = ['test/tls-ext/record'];
 const keySchedule = ['test/tls-ext/key-schedule'];
-const keyChannel = ['test/tls-ext/key-channel'];
+// Without lossy.test.ts, rekey-interleavings.test.ts and settings.test.ts: seconds for each mutant that they reach.
+const keyChannel = ['both-ends', 'peer-faults', 'check-value', 'messages'].map(
+  (name) => `test/tls-ext/key-channel/${name}.test.ts`,
+);
+const engine = ['connection', 'rekey', 'tickets', 'psk', 'handshake', 'aead-limit', 'rfc8448'];
 const handshake = [
+  ...engine.map((name) => `test/tls-ext/engine/${name}.test.ts`),
   'test/tls-ext/handshake',
-  'test/tls-ext/engine',
-  'test/tls-ext/misbehaving/misbehaving.test.ts',
+  'test/tls-ext/misbehaving/after-close.test.ts',
   'test/tls-ext/misbehaving/attacks.test.ts',
+  'test/tls-ext/misbehaving/misbehaving.test.ts',
 ];
 
 const inFolder = (folder: string, tests: readonly string[], ...names: readonly string[]): MutatedFile[] =>

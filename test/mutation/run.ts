@@ -1,4 +1,4 @@
-/** `npm run mutate [-- --file PART_OF_PATH] [--json FILE] [--list]`: mutates file by file, and judges what survived. */
+/** `npm run mutate [-- --file PART_OF_PATH] [--json FILE] [--list] [--progress]`: mutates file by file, and judges what survived. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -17,11 +17,12 @@ const { values } = parseArgs({
     file: { type: 'string', default: '' },
     json: { type: 'string' },
     list: { type: 'boolean', default: false },
+    progress: { type: 'boolean', default: false },
   },
 });
 const chosen = mutatedFiles.filter(({ file }) => file.includes(values.file));
 if (chosen.length === 0) {
-  console.error('usage: npm run mutate [-- --file PART_OF_PATH] [--json FILE] [--list]');
+  console.error('usage: npm run mutate [-- --file PART_OF_PATH] [--json FILE] [--list] [--progress]');
   process.exit(2);
 }
 if (values.list) {
@@ -77,7 +78,7 @@ async function mutate({ file, tests }: MutatedFile): Promise<Mutant[]> {
       tsconfigFile: 'none.json',
       ignorePatterns: ['dist', 'coverage'],
       tempDirName: temporary,
-      reporters: [],
+      reporters: values.progress ? ['progress-append-only'] : [],
       logLevel: 'error' as never,
       allowEmpty: false,
     }).runMutationTest();

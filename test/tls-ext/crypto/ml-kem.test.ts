@@ -5,7 +5,7 @@ import { deterministicMlKem, mlKemLengths } from '../../../tls-ext/crypto/ml-kem
 import { accumulatedMlKem } from './accumulated-ml-kem.ts';
 
 describe('ML-KEM as wired (FIPS 203)', () => {
-  it('ML-KEM-768: 100 accumulated vectors of C2SP/CCTV', () => {
+  it("ML-KEM-768: 100 accumulated vectors of Go's crypto/mlkem", () => {
     expect(accumulatedMlKem('ml-kem-768', 100)).to.equal(
       '1114b1b6699ed191734fa339376afa7e285c9e6acf6ff0177d346696ce564415',
     );
