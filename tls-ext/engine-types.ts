@@ -156,6 +156,12 @@ export interface ClientEngineOptions extends EngineOptions {
   readonly grease?: boolean;
   /** Asks for tickets, which come as events `ticket`. Absent: none are wanted, and those that come are dropped. */
   readonly ticketRequest?: TicketRequest;
+  /**
+   * Policy's word on what the handshake came to, asked when the server's Finished has been verified and before
+   * anything is sent under it: `false` ends it with `insufficient_security`, and the server, which has no Finished
+   * of ours, neither counts it as complete nor passes anything on. Absent: everything is admitted.
+   */
+  readonly admit?: (summary: HandshakeSummary) => boolean;
 }
 
 export interface ServerEngineOptions extends EngineOptions {
@@ -176,7 +182,10 @@ export interface ServerEngineOptions extends EngineOptions {
    * answers for who the peer is. Default false: such identities are as if they were not there.
    */
   readonly acceptTickets?: boolean;
-  /** What to answer to a rekey without a QKD key: `without_key`, or `refused`. Default `accept`. */
+  /**
+   * What to answer to a rekey without a QKD key: `without_key`, or `refused`. Default `accept`. Near an AEAD's limit,
+   * from three quarters of it in either direction, it is accepted all the same: the connection could not go on.
+   */
   readonly rekeyWithoutKey?: 'accept' | 'refuse';
 }
 
@@ -263,12 +272,12 @@ export type EngineEvent =
     }
   /** Client: new keys are wanted, by the server, or because an AEAD's limit is near. Answer with `rekey`. */
   | { readonly type: 'rekey-wanted'; readonly by: 'peer' | 'limit' }
-  /** Server: the client names a key for a rekey. Answer with `provideRekeyKey`; data goes on meanwhile. */
-  | { readonly type: 'rekey-key-required'; readonly reference: QkdKeyReference }
   /**
-   * A rekey is complete: `epoch` protects both directions. At the server the key is to be burnt now, and the
-   * connection aborted with `illegal_parameter` if it was burnt before. Tickets of earlier epochs are void.
+   * Server: the client names a key for a rekey. Take it out of where it is kept, so that nothing else can use it, and
+   * answer with `provideRekeyKey`; data goes on meanwhile. The request is its single use, whatever comes of it.
    */
+  | { readonly type: 'rekey-key-required'; readonly reference: QkdKeyReference }
+  /** A rekey is complete: `epoch` protects both directions. Tickets of earlier epochs are void. */
   | {
       readonly type: 'rekeyed';
       readonly epoch: number;
@@ -328,7 +337,8 @@ export interface TlsEngine {
   exportKeyingMaterial(label: string, context: Uint8Array, lengthBytes: number): Uint8Array;
   /**
    * Server, after a handshake whose summary says `tickets`: sends NewSessionTicket. The caller keeps the PSK under
-   * the handle, and takes it away with the first use. `undefined`: nothing can be sent any more.
+   * the handle, and takes it away with the first use. `undefined`: nothing can be sent any more, or not before the
+   * finish of the rekey under way: ask again at `rekeyed`.
    */
   issueTicket(ticket: TicketHandle): IssuedTicket | undefined;
   /**
@@ -338,7 +348,7 @@ export interface TlsEngine {
   rekey(key?: QkdPsk): EngineEvent[];
   /** Server: asks the client for a rekey, once in an epoch. Does nothing if that was done, or a rekey is under way or no longer possible. */
   wantRekey(): EngineEvent[];
-  /** Server: the answer to `rekey-key-required`, whose ownership the engine takes; `undefined` = we don't have it. */
+  /** Server: the answer to `rekey-key-required`, whose ownership the engine takes; `undefined` = we don't have it, or not any more. */
   provideRekeyKey(key: QkdPsk | undefined): EngineEvent[];
   /** Client: whether `rekey` may be called. Server: whether a rekey may still happen. Needs to be negotiated, none under way, neither end closed. */
   readonly rekeyPossible: boolean;

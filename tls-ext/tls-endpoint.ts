@@ -148,7 +148,7 @@ export class TlsEndpoint implements TlsEngine {
     const postHandshake = this.#expectPostHandshake();
     if (this.#state === 'ended' || this.#closing) return undefined;
     const issued = postHandshake.issueTicket(ticket);
-    return { ...issued, events: this.#takeEvents() };
+    return issued && { ...issued, events: this.#takeEvents() };
   }
 
   rekey(key?: QkdPsk): EngineEvent[] {

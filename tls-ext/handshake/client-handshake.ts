@@ -36,6 +36,7 @@ import {
 import {
   handshakeFailure,
   illegalParameter,
+  insufficientSecurity,
   missingExtension,
   unexpectedMessage,
   unsupportedExtension,
@@ -87,6 +88,9 @@ export function* clientHandshake(
       certificateRequest = yield* expectServerAuthentication(wire, negotiated, options);
     }
     yield* expectFinished('ExpectServerFinished', transcript, handshakeKeys.serverHandshakeTrafficSecret);
+    const summary = summaryOf(negotiated, extensions, options);
+    // Now that it is authentic, and before the server could take it for complete.
+    if (options.admit?.(summary) === false) throw insufficientSecurity('policy does not admit this handshake');
     const applicationKeys = deriveApplicationKeys(change, handshakeKeys);
 
     if (certificateRequest !== undefined) sendClientAuthentication(wire, transcript, options, certificateRequest);
@@ -94,7 +98,7 @@ export function* clientHandshake(
 
     wire.protectSending(deriveTrafficKeys(suite, applicationKeys.clientApplicationTrafficSecret));
     wire.protectReceiving(deriveTrafficKeys(suite, applicationKeys.serverApplicationTrafficSecret));
-    return completeSession(change, applicationKeys, summaryOf(negotiated, extensions, options), {
+    return completeSession(change, applicationKeys, summary, {
       wantsTickets: options.ticketRequest !== undefined,
       rekeyWithoutKey: 'refuse',
     });

@@ -37,8 +37,21 @@ export function handshakeFailure(message: string): TlsError {
   return new TlsError(TlsErrorCode.handshakeFailure, Alert.handshakeFailure, message);
 }
 
+/** Refused by policy. */
+export function insufficientSecurity(message: string): TlsError {
+  return new TlsError(TlsErrorCode.insufficientSecurity, Alert.insufficientSecurity, message);
+}
+
 export function decryptError(message: string): TlsError {
   return new TlsError(TlsErrorCode.decrypt, Alert.decryptError, message);
+}
+
+/**
+ * PSKs were offered, none of them can be used, and nothing else authenticates. The alert is that of a failed binder
+ * (RFC 9846, "Error Alerts", allows it in place of `unknown_psk_identity`), so that it tells no stranger which exist.
+ */
+export function unusablePsk(message: string): TlsError {
+  return new TlsError(TlsErrorCode.handshakeFailure, Alert.decryptError, message);
 }
 
 /** RFC 9973 has `illegal_parameter` for a binder beside extension 33; TLS 1.3 has `decrypt_error`. */

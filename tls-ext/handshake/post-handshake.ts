@@ -108,8 +108,9 @@ export class PostHandshake {
     }
   }
 
-  /** Server: sends a ticket of the epoch that it sends under. */
-  issueTicket(ticket: TicketHandle): Omit<IssuedTicket, 'events'> {
+  /** Server: sends a ticket of the epoch at hand; between response and finish of a rekey there is none to rely on. */
+  issueTicket(ticket: TicketHandle): Omit<IssuedTicket, 'events'> | undefined {
+    if (this.#directions.sending.number !== this.#directions.complete.number) return undefined;
     const { message, psk, epoch } = this.#tickets.issue(this.#directions.sending, ticket);
     this.#wire.send(message);
     return { psk, epoch };

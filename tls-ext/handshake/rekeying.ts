@@ -46,9 +46,10 @@ export class Rekeying {
   #exchange: { readonly steps: Steps<RekeyEnd>; readonly pause: Pause } | undefined;
   /** The key of the exchange under way. */
   #reference: QkdKeyReference | undefined;
-  /** Epochs in which something happens once: rekey_wanted was sent or received, the AEAD's limit told, a rekey of our own tried. */
+  /** Epochs in which something happens once: rekey_wanted was sent or received, the AEAD's limit told or near, a rekey of our own tried. */
   #wantedIn: number | undefined;
   #limitToldIn: number | undefined;
+  #limitNearIn: number | undefined;
   #ownRekeyIn: number | undefined;
   /** Server: the one request that our close_notify may cross has come. */
   #requestDropped = false;
@@ -157,12 +158,13 @@ export class Rekeying {
 
   /** The part of the AEADs' limits that each direction has used up: new keys are due before either is reached. */
   watchLimits(sendingShare: number, receivingShare: number): void {
+    const share = Math.max(sendingShare, receivingShare);
+    const epoch = this.#directions.complete.number;
     if (this.#role === 'server') {
+      if (share >= NEW_KEYS_DUE_SHARE) this.#limitNearIn = epoch;
       if (sendingShare >= NEW_KEYS_DUE_SHARE) this.want();
       return;
     }
-    const share = Math.max(sendingShare, receivingShare);
-    const epoch = this.#directions.complete.number;
     if (share < NEW_KEYS_DUE_SHARE || !this.possible) return;
     if (this.#limitToldIn !== epoch) {
       this.#limitToldIn = epoch;
@@ -217,7 +219,9 @@ export class Rekeying {
         this.#wire.emit(event);
       },
     };
-    const { rekeyWithoutKey } = settings;
+    // Near its limit a connection could not go on without: policy on QKD keys has limits of its own.
+    const limitNear = this.#limitNearIn === this.#directions.complete.number;
+    const rekeyWithoutKey = limitNear ? 'accept' : settings.rekeyWithoutKey;
     return { wire, directions: this.#directions, suite, group: summary.group, keyAgreement, rekeyWithoutKey };
   }
 

@@ -1,5 +1,4 @@
 /** The server's handshake (RFC 8446, 2 and appendix A.2), its steps in the order of the RFC. */
-import { Alert } from '../alert.ts';
 import type { SecretBytes } from '../bytes/index.ts';
 import { defaultKeyAgreements, type TranscriptHash } from '../crypto/index.ts';
 import type { EngineIdentity, HandshakeSummary, ServerEngineOptions } from '../engine-types.ts';
@@ -14,7 +13,7 @@ import {
   PskKeyExchangeMode,
   QkdFeature,
 } from '../messages/index.ts';
-import { TlsError, TlsErrorCode, TlsMisuseError } from '../tls-error.ts';
+import { type TlsError, TlsMisuseError } from '../tls-error.ts';
 import {
   type CertificateExpectation,
   chooseSignatureScheme,
@@ -23,7 +22,7 @@ import {
   sendCertificate,
   sendCertificateVerify,
 } from './authentication.ts';
-import { handshakeFailure, missingExtension } from './faults.ts';
+import { handshakeFailure, insufficientSecurity, missingExtension } from './faults.ts';
 import { expectFinished, sendFinished } from './finished.ts';
 import { completeSession, deriveApplicationKeys, enterHandshakeKeys, type KeyChange } from './key-changes.ts';
 import { codePointsOf } from './parameters.ts';
@@ -232,9 +231,5 @@ function* expectClientAuthentication(
 
 function refusedByPolicy({ qkdResult }: PskOutcome): TlsError {
   const reason = qkdResult === undefined ? '' : `: ${qkdResult}`;
-  return new TlsError(
-    TlsErrorCode.insufficientSecurity,
-    Alert.insufficientSecurity,
-    `policy wants a QKD key that this handshake does not have${reason}`,
-  );
+  return insufficientSecurity(`policy wants a QKD key that this handshake does not have${reason}`);
 }

@@ -6,6 +6,7 @@ import { type KeyShareEntry, PskKeyExchangeMode, type ReceivedClientHello } from
 import { TlsError, TlsErrorCode } from '../tls-error.ts';
 import { handshakeFailure, illegalParameter, missingExtension } from './faults.ts';
 import { supportedCipherSuites, supportedGroups } from './parameters.ts';
+import { referenceOf } from './qkd-import.ts';
 
 /** The outcome of negotiation. `clientShare` is absent where the client has to be asked for it. */
 export interface ServerParameters {
@@ -14,8 +15,12 @@ export interface ServerParameters {
   readonly clientShare: KeyShareEntry | undefined;
 }
 
-/** Checks the rules that bind every ClientHello, then chooses suite and group. */
-export function negotiate(hello: ReceivedClientHello, options: ServerEngineOptions): ServerParameters {
+/** Checks the rules that bind every ClientHello, the second (`retried`) as well, then chooses suite and group. */
+export function negotiate(
+  hello: ReceivedClientHello,
+  options: ServerEngineOptions,
+  retried: boolean,
+): ServerParameters {
   const { supportedGroups: clientGroups, keyShare: shares } = hello.extensions;
   if (clientGroups === undefined || shares === undefined) {
     throw missingExtension('ClientHello without supported_groups and key_share');
@@ -24,6 +29,7 @@ export function negotiate(hello: ReceivedClientHello, options: ServerEngineOptio
     throw illegalParameter('a key share for a group outside of supported_groups');
   }
   expectPskRules(hello);
+  if (options.qkd) expectConsistentOffer(hello, retried);
   const suite = supportedCipherSuites(options).find(({ codePoint }) => hello.cipherSuites.includes(codePoint));
   if (suite === undefined) throw handshakeFailure('no cipher suite in common');
   const group = chooseGroup(supportedGroups(options), clientGroups, shares);
@@ -58,6 +64,24 @@ function expectPskRules({ extensions }: ReceivedClientHello): void {
     }
   }
   if (earlyData && preSharedKey === undefined) throw illegalParameter('early_data without a PSK');
+}
+
+/**
+ * `qkd_psk` says `key` exactly where an identity names one, and `ticket` only of a single identity, which may be one;
+ * all identities count, usable or not. A second ClientHello may have lost its ticket, because HelloRetryRequest
+ * selected a suite of another hash, and says `ticket` again.
+ */
+function expectConsistentOffer({ extensions }: ReceivedClientHello, retried: boolean): void {
+  const offer = extensions.qkdPsk?.offer.offer;
+  if (offer === undefined) return;
+  const identities = extensions.preSharedKey?.identities ?? [];
+  const namesKey = identities.some(({ identity }) => referenceOf(identity) !== undefined);
+  if ((offer === 'key') !== namesKey) throw illegalParameter('qkd_psk disagrees with pre_shared_key');
+  if (offer !== 'ticket') return;
+  if (identities.length > 1 || (identities.length === 0 && !retried)) {
+    throw illegalParameter('qkd_psk says ticket, which pre_shared_key does not hold alone');
+  }
+  if (extensions.certWithExternPsk) throw illegalParameter('a ticket beside tls_cert_with_extern_psk');
 }
 
 /** RFC 7301, 3.2: ours in our order; `undefined` if either side has no opinion. */

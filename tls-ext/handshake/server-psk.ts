@@ -14,7 +14,7 @@ import { EarlySecret, verifyPskBinder } from '../key-schedule/index.ts';
 import { PskKeyExchangeMode, type ReceivedClientHello } from '../messages/index.ts';
 import { TlsMisuseError } from '../tls-error.ts';
 import { importQkdPsk, type OfferedIdentity, ticketIdentity } from './client-offer.ts';
-import { badBinder, handshakeFailure, illegalParameter } from './faults.ts';
+import { badBinder, handshakeFailure, illegalParameter, unusablePsk } from './faults.ts';
 import { referenceOf } from './qkd-import.ts';
 import type { AcceptedClientHello } from './server-retry.ts';
 import { awaitPskDecision, type HandshakeWire, type SecretScope, type Steps } from './steps.ts';
@@ -51,12 +51,11 @@ export function* choosePsk(
   scope: SecretScope,
   accepted: AcceptedClientHello,
 ): Steps<PskOutcome> {
-  const { hello, retried } = accepted;
+  const { hello } = accepted;
   const certWithExternPsk = options.auth === 'certificate' && (hello.extensions.certWithExternPsk ?? false);
   const offered = eligiblePsks(accepted, options, certWithExternPsk);
   const qkdPsk = options.qkd ? hello.extensions.qkdPsk : undefined;
   const qkdOffer = qkdPsk?.offer;
-  if (qkdOffer !== undefined) expectConsistentOffer(hello, qkdOffer, retried);
   const outcome = { qkdOffer, qkdFeatures: qkdPsk?.features ?? 0 };
   const resultOf = (result: QkdResult) =>
     qkdOffer === undefined ? undefined : qkdOffer.offer === 'none' ? 'not_offered' : result;
@@ -64,7 +63,7 @@ export function* choosePsk(
   let candidates = offered;
   for (;;) {
     if (candidates.length === 0 && !options.qkd) {
-      expectCertificatesAllowed(options);
+      expectCertificatesAllowed(options, offered);
       return { ...outcome, selected: undefined, qkdResult: undefined, refused: false };
     }
     wire.emit({
@@ -90,7 +89,7 @@ export function* choosePsk(
         break;
       }
       case 'continue':
-        expectCertificatesAllowed(options);
+        expectCertificatesAllowed(options, offered);
         return { ...outcome, selected: undefined, qkdResult: resultOf(decision.result), refused: false };
       case 'refuse':
         return { ...outcome, selected: undefined, qkdResult: resultOf(decision.result), refused: true };
@@ -140,21 +139,6 @@ function expectTicketAllowed({ extensions }: ReceivedClientHello, qkdOffer: QkdO
   if (extensions.certWithExternPsk) throw illegalParameter('a ticket beside tls_cert_with_extern_psk');
   if (qkdOffer !== undefined && qkdOffer.offer !== 'ticket')
     throw illegalParameter('qkd_psk disagrees with the ticket');
-}
-
-/**
- * `qkd_psk` says `key` exactly when there is an identity that names one, and `ticket` only if there is one. A second
- * ClientHello repeats it, even if it has lost its ticket because HelloRetryRequest selected a suite of another hash.
- */
-function expectConsistentOffer({ extensions }: ReceivedClientHello, { offer }: QkdOffer, retried: boolean): void {
-  const identities = extensions.preSharedKey?.identities ?? [];
-  const namesKey = identities.some(({ identity }) => referenceOf(identity) !== undefined);
-  if ((offer === 'key') !== namesKey || (offer === 'ticket' && identities.length === 0 && !retried)) {
-    throw illegalParameter('qkd_psk disagrees with pre_shared_key');
-  }
-  if (offer === 'ticket' && extensions.certWithExternPsk) {
-    throw illegalParameter('a ticket beside tls_cert_with_extern_psk');
-  }
 }
 
 type UsablePsk = Extract<PskDecision, { action: 'use' }>['psk'];
@@ -207,7 +191,7 @@ function identityOf(psk: UsablePsk, hash: HashName, scope: SecretScope): Offered
   }
 }
 
-/** Without a PSK only certificates are left. One alert for every reason: it tells a stranger nothing of our identities. */
-function expectCertificatesAllowed({ auth }: ServerEngineOptions): void {
-  if (auth === 'psk') throw handshakeFailure('no PSK in common');
+/** Without a PSK only certificates are left. */
+function expectCertificatesAllowed({ auth }: ServerEngineOptions, offered: readonly OfferedPsk[]): void {
+  if (auth === 'psk') throw offered.length > 0 ? unusablePsk('no PSK in common') : handshakeFailure('no PSK offered');
 }

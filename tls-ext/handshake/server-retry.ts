@@ -48,7 +48,7 @@ export function* expectClientHello(
 ): Steps<AcceptedClientHello> {
   const message = yield* receive('ExpectClientHello', HandshakeType.clientHello);
   const hello = decodeClientHello(bodyOf(message), codePoints);
-  const parameters = negotiate(hello, options);
+  const parameters = negotiate(hello, options, false);
   const { suite, group, clientShare } = parameters;
   if (hello.extensions.cookie !== undefined) throw illegalParameter('a cookie in the first ClientHello');
   if (clientShare !== undefined) {
@@ -94,7 +94,7 @@ function* expectSecondClientHello(
     throw illegalParameter('the second ClientHello differs from the first');
   }
   if (earlyData) throw illegalParameter('early_data after HelloRetryRequest');
-  const { suite, group } = negotiate(hello, options);
+  const { suite, group } = negotiate(hello, options, true);
   const [clientShare, ...others] = keyShare ?? [];
   if (clientShare?.group !== state.group || others.length > 0) {
     throw illegalParameter('the second ClientHello does not hold just the share that was asked for');

@@ -2,26 +2,27 @@
  * The rekey of a live connection (draft, "Rekeying a live connection"). The
  * client asks, the server looks the key up and answers some time later; each
  * direction changes its epoch right after the sender's last message of the old
- * one: the server's after Response, the client's after Finish. `rekey_wanted`
- * may cross a request; keys may be lost, differ or be burnt by another
- * connection; either side may close at any time, and the other may then send a
- * KeyUpdate.
+ * one: the server's after Response, the client's after Finish. The server takes
+ * the key out of its store when a request names it. `rekey_wanted` may cross a
+ * request; keys may be lost, differ or be burnt by another connection; either
+ * side may close at any time, and the other may then send a KeyUpdate.
  *
  * Claims: a receiver opens every record with the epoch and the secret that it
  * was sealed with; a message never comes in a state that has no rule for it,
- * nor after its sender's close_notify; each key is burnt at most once; a
- * `used` rekey is one with a key that both ends hold; keys that are lost or
- * differ leave the connection alive; both ends end in the same epoch.
+ * nor after its sender's close_notify; each key is burnt at most once, and
+ * before anything is sent under it; a `used` rekey is one with a key that both
+ * ends hold; keys that are lost, differ or were burnt leave the connection
+ * alive; both ends end in the same epoch.
  *
  * -DBREAK=n leaves out one rule, and pan must find an error:
  *   1 the client acts on a `rekey_wanted` that crossed its request
  *   2 the server changes its write epoch at Finish, not after Response
  *   3 no binder and no confirmation are checked
  *   4 the client sends close_notify with a request outstanding
- *   5 burning is no compare-and-set
+ *   5 taking a key is no compare-and-set
  *   6 the server answers after its own close_notify
  *   7 the client gives up its request when it reads a close_notify, and sends Finish nevertheless
- *   8 the server burns at Response and again at Finish
+ *   8 the server leaves the key where it is, so that something else can use it as well
  *   9 the server answers a request that it was still looking a key up for when it closed
  *  10 a side sends KeyUpdate before the other has closed
  *  11 a second request is sent while the first is outstanding
@@ -61,6 +62,7 @@ bool sLooksUp = false;
 bool sAwaitsFinish = false;
 byte sNextSecret = HANDSHAKE_SECRET;
 byte sRequestKey = NO_KEY;
+bool sHasKey = false;
 bool sWanted = false;
 bool sClosed = false;
 bool sPeerClosed = false;
@@ -198,34 +200,36 @@ end:
   od
 }
 
-inline burn(key) {
+/* The request is the key's single use, whatever comes of it; not there if another use was first. */
+inline take(key) {
   if
-  :: held[key] || BREAK == 5 -> held[key] = false; burnt[key]++; assert(burnt[key] == 1)
-  /* Another connection was first. */
-  :: else -> dead = true
+  :: held[key] || BREAK == 5 -> held[key] = false; burnt[key]++; assert(burnt[key] == 1); sHasKey = true
+  :: else
   fi
 }
 
 inline answerRequest() {
   if
   /* No such key here, or its binder does not verify: the epoch stays. */
-  :: sRequestKey != NO_KEY && (!held[sRequestKey] || (differs[sRequestKey] && BREAK != 3)) ->
+  :: sRequestKey != NO_KEY && (!sHasKey || (differs[sRequestKey] && BREAK != 3)) ->
        serverSends(response, 0, refused);
        sRequestKey = NO_KEY
   /* Without a key: policy says no, or yes. */
   :: sRequestKey == NO_KEY -> serverSends(response, 0, refused)
-  :: sRequestKey == NO_KEY || (held[sRequestKey] && (!differs[sRequestKey] || BREAK == 3)) ->
+  :: sRequestKey == NO_KEY || (sHasKey && (!differs[sRequestKey] || BREAK == 3)) ->
        if
        :: sRequestKey == NO_KEY -> sNextSecret = WITHOUT_KEY; serverSends(response, sNextSecret, without_key)
        :: else ->
             if :: differs[sRequestKey] -> sNextSecret = 200 + sRequestKey :: else -> sNextSecret = 100 + sRequestKey fi;
             serverSends(response, sNextSecret, used);
-            if :: BREAK == 8 -> burnt[sRequestKey]++ :: else fi
+            /* Nothing else can use what protects the data from here on. */
+            assert(!held[sRequestKey])
        fi;
        sAwaitsFinish = true;
        sWanted = false;
        if :: BREAK != 2 -> sWriteEpoch++; sWriteSecret = sNextSecret :: else fi
   fi;
+  sHasKey = false;
   sLooksUp = false
 }
 
@@ -246,7 +250,7 @@ end:
        serverSends(close_notify, 0, none);
        sClosed = true;
        if
-       :: sLooksUp && BREAK != 9 -> sLooksUp = false; sRequestKey = NO_KEY
+       :: sLooksUp && BREAK != 9 -> sLooksUp = false; sHasKey = false; sRequestKey = NO_KEY
        :: else
        fi
      }
@@ -267,7 +271,14 @@ end:
             if
             /* Our close_notify crossed it: there is no rekey any more. */
             :: sClosed && BREAK != 6
-            :: else -> sRequestKey = x; sLooksUp = true
+            :: else ->
+                 if
+                 :: x == NO_KEY
+                 :: x != NO_KEY && BREAK == 8 -> sHasKey = held[x]
+                 :: x != NO_KEY && BREAK != 8 -> take(x)
+                 fi;
+                 sRequestKey = x;
+                 sLooksUp = true
             fi
        :: else
        fi;
@@ -281,13 +292,12 @@ end:
             if
             :: x != sNextSecret && BREAK != 3 -> dead = true
             :: else ->
-                 if :: sRequestKey != NO_KEY -> burn(sRequestKey) :: else fi;
                  sReadEpoch++;
                  sReadSecret = sNextSecret;
                  if :: BREAK == 2 -> sWriteEpoch++; sWriteSecret = sNextSecret :: else fi;
                  sAwaitsFinish = false;
                  sRequestKey = NO_KEY;
-                 assert(dead || (sReadEpoch == sWriteEpoch && sReadSecret == sWriteSecret))
+                 assert(sReadEpoch == sWriteEpoch && sReadSecret == sWriteSecret)
             fi
        :: else
        fi;

@@ -2,7 +2,7 @@
 import { expect } from 'chai';
 import { Alert, CipherSuite, cipherSuiteInfo } from '../../../tls-ext/index.ts';
 import { type EnginePair, enginePair, type Side } from './engine-pair.ts';
-import { expectEpoch, rekeyEvents, rekeyKey, rekeyPair } from './rekey-pair.ts';
+import { expectEpoch, rekey, rekeyEvents, rekeyKey, rekeyPair } from './rekey-pair.ts';
 
 const LIMIT_RECORDS = 64;
 /** Where new keys are due, a client takes them by itself, and application data ends. */
@@ -70,11 +70,29 @@ describe('the usage limit of an AEAD', () => {
   });
 
   for (const from of ['client', 'server'] as const) {
-    it(`is never passed by a ${from} that gets no new keys: it ends the connection, and says so`, () => {
+    it(`makes a server answer a rekey without a key that it would refuse, when it comes near to what the ${from} sends`, () => {
       const pair = rekeyPair({ server: { rekeyWithoutKey: 'refuse' } }).run();
-      send(pair, pair[from], LIMIT_RECORDS);
-      expect(pair[from].error?.code).to.equal('ERR_TLS_LIMIT');
-      const other = pair[from === 'client' ? 'server' : 'client'];
+      rekey(pair);
+      expectEpoch(pair, 0);
+      send(pair, pair[from], 10 * LIMIT_RECORDS);
+      expect(pair.client.error ?? pair.server.error).to.equal(undefined);
+      expect(pair[from === 'client' ? 'server' : 'client'].received).to.have.length(10 * LIMIT_RECORDS);
+      // In a fresh epoch its policy holds again.
+      const epoch = pair.client.engine.epoch;
+      expect(epoch).to.be.greaterThan(9);
+      rekey(pair);
+      expectEpoch(pair, epoch);
+    });
+
+    it(`is never passed by a ${from} whose peer does not answer: it ends the connection, and says so`, () => {
+      const pair = rekeyPair().run();
+      const [sender, other] = from === 'client' ? [pair.client, pair.server] : [pair.server, pair.client];
+      for (let i = 0; i < LIMIT_RECORDS && sender.error === undefined; i++) {
+        sender.take(sender.engine.send(Uint8Array.of(i)));
+        for (const bytes of sender.outbox.splice(0)) other.take(other.engine.receive(bytes));
+        other.outbox.length = 0;
+      }
+      expect(sender.error?.code).to.equal('ERR_TLS_LIMIT');
       expect(other.error?.code).to.equal('ERR_TLS_PEER_ALERT');
       expect(other.error?.alert).to.equal(Alert.internalError);
       expect(other.received.length).to.be.within(DATA_RECORDS - 2, DATA_RECORDS);

@@ -1,5 +1,12 @@
 import { expect } from 'chai';
-import { Alert, NamedGroup, type PskDecision, SecretBytes, TlsMisuseError } from '../../../tls-ext/index.ts';
+import {
+  Alert,
+  type HandshakeSummary,
+  NamedGroup,
+  type PskDecision,
+  SecretBytes,
+  TlsMisuseError,
+} from '../../../tls-ext/index.ts';
 import {
   clientIdentity,
   clientOptions,
@@ -115,6 +122,41 @@ describe('a QKD key that is not used', () => {
     });
   }
 
+  it('is refused by the client before its own certificate and Finished', () => {
+    const asked: HandshakeSummary[] = [];
+    const admit = (summary: HandshakeSummary) => {
+      asked.push(summary);
+      return summary.psk === 'qkd';
+    };
+    const unavailable: PairOptions = { serverAnswers: { psk: () => ({ action: 'continue', result: 'unavailable' }) } };
+    const refused = enginePair(proxies({ client: { admit }, ...unavailable })).run();
+    expectFailure(refused, 'client', 'ERR_TLS_INSUFFICIENT_SECURITY', Alert.insufficientSecurity);
+    expect(asked.map(({ psk, qkdResult }) => [psk, qkdResult])).to.deep.equal([['none', 'unavailable']]);
+    expect(refused.client.event('failed')?.qkdResult).to.equal('unavailable');
+    // The server's Finished was good; the client's was never sent, so the server completed nothing.
+    expect(refused.client.event('peer-certificate')).not.to.equal(undefined);
+    expect(refused.server.event('peer-certificate')).to.equal(undefined);
+    expect(refused.client.summary ?? refused.server.summary).to.equal(undefined);
+    const types = recordTypes(refused.wire.filter(({ from }) => from === 'client').map(({ bytes }) => bytes));
+    expect(types, 'ClientHello, change_cipher_spec, and an encrypted alert').to.deep.equal([22, 20, 23]);
+
+    const admitted = enginePair(proxies({ client: { admit } })).run();
+    expectConnected(admitted);
+    expect(asked[1]).to.deep.equal(admitted.client.summary);
+  });
+
+  it('is not judged before the Finished that makes it authentic', () => {
+    const admit = () => expect.fail('asked too early');
+    const refusedChain = new Error('unknown');
+    const pair = enginePair(
+      proxies({
+        client: { admit },
+        clientAnswers: { verdict: () => ({ ok: false, alert: Alert.unknownCa, error: refusedChain }) },
+      }),
+    ).run();
+    expect(pair.client.error?.alert).to.equal(Alert.unknownCa);
+  });
+
   it('is not offered, with its reason at both ends', () => {
     const qkdOffer = { offer: 'none', reason: 'pool_empty' } as const;
     const { psk: _, ...client } = { psk: undefined, qkdOffer, identity: clientIdentity };
@@ -190,13 +232,23 @@ describe('a plain external PSK', () => {
     expect(pair.server.event('psk-required')?.offered).to.deep.equal([{ identity }]);
   });
 
-  it('unknown to the server ends in one and the same alert', () => {
-    const unknown = enginePair({
-      client: { auth: 'psk', psk: plain() },
-      server: { auth: 'psk' },
-      serverAnswers: { psk: () => ({ action: 'continue', result: 'unavailable' }) },
-    }).run();
-    expectFailure(unknown, 'server', 'ERR_TLS_HANDSHAKE_FAILURE', Alert.handshakeFailure);
+  it('unknown to the server, or known to it with another key, ends in the same alert', () => {
+    const answered = (decision: PskDecision) =>
+      enginePair({
+        client: { auth: 'psk', psk: plain() },
+        server: { auth: 'psk' },
+        serverAnswers: { psk: () => decision },
+      }).run();
+    const unknown = answered({ action: 'continue', result: 'unavailable' });
+    expectFailure(unknown, 'server', 'ERR_TLS_HANDSHAKE_FAILURE', Alert.decryptError);
+    const underAnotherName = answered({ action: 'use', psk: { ...plain(), identity: Uint8Array.of(1) } });
+    expectFailure(underAnotherName, 'server', 'ERR_TLS_HANDSHAKE_FAILURE', Alert.decryptError);
+    const secret = new SecretBytes(new Uint8Array(32).fill(4));
+    const another = answered({ action: 'use', psk: { ...plain(), secret } });
+    expectFailure(another, 'server', 'ERR_TLS_BAD_BINDER', Alert.decryptError);
+  });
+
+  it('is what a server asks for that has nothing else: handshake_failure without one', () => {
     const none = enginePair({ server: { auth: 'psk' } }).run();
     expectFailure(none, 'server', 'ERR_TLS_HANDSHAKE_FAILURE', Alert.handshakeFailure);
   });

@@ -12,7 +12,15 @@ import {
   TlsMisuseError,
   tlsExporterChannelBinding,
 } from '../../../tls-ext/index.ts';
-import { type EnginePair, enginePair, expectConnected, qkdPsk, qkdReference, random } from './engine-pair.ts';
+import {
+  type EnginePair,
+  enginePair,
+  expectConnected,
+  qkdPsk,
+  qkdReference,
+  type RekeyKeyRequired,
+  random,
+} from './engine-pair.ts';
 import { expectEpoch, rekey, rekeyEvents, rekeyKey, rekeyPair } from './rekey-pair.ts';
 
 const referenceOf = (index: number) => ({ ...qkdReference, index });
@@ -370,11 +378,17 @@ describe('a rekey and the end of the connection', () => {
     expect(pair.client.engine.rekeyPossible).to.equal(false);
   });
 
-  it('a burnt key ends the connection by the word of its owner', () => {
-    const pair = rekey(rekeyPair().run(), rekeyKey(1));
-    pair.server.take(pair.server.engine.abort(Alert.illegalParameter));
-    pair.deliver();
-    expect(pair.client.error?.alert).to.equal(Alert.illegalParameter);
+  it('a key that something else has taken is refused, and the connection lives on', () => {
+    const held = new Set([1]);
+    const take = (index: number) => (held.delete(index) ? rekeyKey(index) : undefined);
+    const serverAnswers = {
+      rekeyKey: ({ reference }: RekeyKeyRequired) => take(reference.api === 'etsi004' ? reference.index : 0),
+    };
+    const [first, second] = [rekeyPair({ serverAnswers }).run(), rekeyPair({ serverAnswers }).run()];
+    expectEpoch(rekey(first, rekeyKey(1)), 1);
+    expectEpoch(rekey(second, rekeyKey(1)), 0);
+    expect(rekeyEvents(second.server).at(-1)).to.include({ type: 'rekey-refused', why: 'unavailable' });
+    expectEpoch(rekey(second), 1);
   });
 });
 

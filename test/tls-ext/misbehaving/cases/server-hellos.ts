@@ -305,6 +305,16 @@ export const serverHelloCases = [
       illegalParameter,
       { server: { qkd: true } },
     ],
+    'qkd_psk that contradicts pre_shared_key, where HelloRetryRequest is due': [
+      qkdPsk(0, 7),
+      illegalParameter,
+      { ...psk, retry: true },
+    ],
+    'qkd_psk that says none and has a key, which is ignored for want of extension 33': [
+      both(qkdPsk(0, 7), removeExtension(CH, 33)),
+      illegalParameter,
+      psk,
+    ],
     'qkd_psk with an unknown offer': [qkdPsk(9), illegalParameter, psk],
     'qkd_psk with an unknown reason': [qkdPsk(0, 99), illegalParameter, psk],
     'qkd_psk with bytes behind it': [qkdPsk(1, 0), decodeError, psk],

@@ -34,10 +34,15 @@ const TICKET_REQUEST = 58;
 const CERT_WITH_EXTERN_PSK = 33;
 const PSK_MODES = 45;
 const QKD_PSK = 0xff51;
+const PRE_SHARED_KEY = 41;
 
 const ticket = { psk: 'ticket' } as const;
 const unknown = { psk: 'ticket-unavailable' } as const;
 const wantsTickets = { client: { ticketRequest: { newSessionCount: 2, resumptionCount: 1 } } } as const;
+
+const identity = (fill: number) => [0, 1, fill, 0, 0, 0, 0];
+const binder = [32, ...new Uint8Array(32)];
+const twoIdentities = extension(PRE_SHARED_KEY, 0, 14, ...identity(1), ...identity(2), 0, 66, ...binder, ...binder);
 
 const message = (type: number, ...body: readonly number[]) => Uint8Array.of(type, 0, 0, body.length, ...body);
 const newSessionTicket = (lifetime: readonly [number, number, number, number]) =>
@@ -61,6 +66,11 @@ const againstServer: Cases = {
   ],
   'a ticket, of which qkd_psk says none': [setExtension(CH, QKD_PSK, 0, 1, 0, 0, 8), illegalParameter, ticket],
   'a ticket, of which qkd_psk says key': [setExtension(CH, QKD_PSK, 0, 1, 0, 1), illegalParameter, ticket],
+  'two identities, of which qkd_psk says ticket': [
+    alterExtensions(CH, (list) => list.map((one) => (one.type === PRE_SHARED_KEY ? twoIdentities : one))),
+    illegalParameter,
+    unknown,
+  ],
   'a ticket without qkd_psk': [removeExtension(CH, QKD_PSK), 'connected', ticket],
   'a ticket whose binder does not verify': [setByte(CH, -1, flip), badBinderAlone, ticket],
   'a ticket in mode psk_ke only, which is as if there were none': [
