@@ -49,6 +49,11 @@ const COMMANDS: readonly Command[] = [
     load: async () => (await import('./doctor.ts')).doctorCommand,
   },
   {
+    name: 'keys',
+    describe: 'Show how many keys there are for each peer',
+    load: async () => (await import('./keys.ts')).keysCommand,
+  },
+  {
     name: 'certs',
     describe: 'Make a small CA and certificates for proxies, SAEs and key managers',
     load: async () => (await import('./certs.ts')).certsCommand,

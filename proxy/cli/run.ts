@@ -1,15 +1,9 @@
 /** Runs services until a signal ends them: what `server`, `client` and `--config` have in common. */
-import {
-  checkOwnSae,
-  type KmeAccess,
-  loadCredentials,
-  loadPsk,
-  type ProxyConfig,
-  type ServiceConfig,
-} from '../config/index.ts';
+import { checkOwnSae, loadCredentials, type ProxyConfig, type ServiceConfig } from '../config/index.ts';
 import { createLog, type EventLog } from '../log.ts';
 import { type KmeSettings, openLedger } from '../psk-resolver.ts';
 import { type LoadedService, type RunningProxy, startServices } from '../services.ts';
+import { loadKmeTls } from './kme-credentials.ts';
 
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
 
@@ -36,7 +30,9 @@ async function loadService(config: ServiceConfig, log: EventLog): Promise<Loaded
   const own = await loadOwn(config, log);
   const kmes: KmeSettings[] = [];
   for (const { url, access, weight, settings } of config.kmes) {
-    kmes.push({ url, weight, ...settings, tls: await loadKmeTls(access, config.name, log) });
+    const { tls, warnings } = await loadKmeTls(access);
+    for (const message of warnings) log.warn({ event: 'warning', service: config.name, message });
+    kmes.push({ url, weight, ...settings, tls });
   }
   return { config, ...own, kmes };
 }
@@ -47,24 +43,6 @@ async function loadOwn({ credentials, sae, name }: ServiceConfig, log: EventLog)
   checkOwnSae(identity, sae, credentials.cert);
   for (const message of warnings) log.warn({ event: 'warning', service: name, message });
   return { identity, trust };
-}
-
-async function loadKmeTls(access: KmeAccess, service: string, log: EventLog): Promise<KmeSettings['tls']> {
-  switch (access.by) {
-    case 'unsafe-plaintext':
-      return 'unsafe-plaintext';
-    case 'psk': {
-      const { identity, key, warnings } = await loadPsk(access.pskFile);
-      for (const message of warnings) log.warn({ event: 'warning', service, message });
-      return { psk: { identity, key } };
-    }
-    case 'certificate': {
-      const { by: _, credentials, ...expected } = access;
-      const { certPem, keyPem, caPem, warnings } = await loadCredentials(credentials);
-      for (const message of warnings) log.warn({ event: 'warning', service, message });
-      return { cert: certPem, key: keyPem, ca: caPem, ...expected };
-    }
-  }
 }
 
 function drainOnSignal(proxy: RunningProxy, drainTimeoutMs: number, log: EventLog): Promise<void> {

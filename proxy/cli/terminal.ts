@@ -3,6 +3,7 @@
 const ERASE_LINE = '\r\x1b[K';
 const DEFAULT_COLUMNS = 100;
 const MAX_COLUMNS = 120;
+const MIN_COLUMNS = 60;
 const TICK_MS = 200;
 
 export type Colour = 'green' | 'yellow' | 'red' | 'bold' | 'dim';
@@ -10,7 +11,10 @@ const CODES: Readonly<Record<Colour, string>> = { green: '32', yellow: '33', red
 
 export interface Terminal {
   readonly isLive: boolean;
+  /** For text that is wrapped here. */
   readonly columns: number;
+  /** Lines that `line` takes on the screen. */
+  linesOf(line: string): number;
   paint(colour: Colour, text: string): string;
   /** A line that stays. */
   print(line: string): void;
@@ -20,13 +24,18 @@ export interface Terminal {
   end(): void;
 }
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: what `paint` adds.
+const ESCAPES = /\u001b\[\d+m/g;
+
 /** Colour and waiting lines only where `stream` is a terminal; colour not with NO_COLOR (no-color.org). */
 export function terminalOn(stream: NodeJS.WriteStream): Terminal {
   const isLive = stream.isTTY === true && process.env.TERM !== 'dumb';
   const colourful = isLive && !process.env.NO_COLOR;
   let timer: NodeJS.Timeout | undefined;
   let isWaiting = false;
-  const columns = () => Math.min(MAX_COLUMNS, isLive ? (stream.columns ?? DEFAULT_COLUMNS) : DEFAULT_COLUMNS);
+  // Some pseudo-terminals say 0.
+  const width = () => (isLive ? stream.columns || DEFAULT_COLUMNS : DEFAULT_COLUMNS);
+  const columns = () => Math.min(MAX_COLUMNS, Math.max(MIN_COLUMNS, width()));
   const erase = () => {
     clearInterval(timer);
     if (isWaiting) stream.write(ERASE_LINE);
@@ -37,6 +46,7 @@ export function terminalOn(stream: NodeJS.WriteStream): Terminal {
     get columns() {
       return columns();
     },
+    linesOf: (line) => Math.max(1, Math.ceil(line.replace(ESCAPES, '').length / width())),
     paint: (colour, text) => (colourful ? `\x1b[${CODES[colour]}m${text}\x1b[0m` : text),
     print(line) {
       erase();

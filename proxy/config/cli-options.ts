@@ -71,6 +71,17 @@ export function serviceOptions<T>(parser: Argv<T>, mode: 'client' | 'server'): A
   return withOptions;
 }
 
+/** Options by which key managers are asked, for commands that start no service: see `configFromOptions`. */
+export function keyManagerOptions<T>(parser: Argv<T>): Argv<T> {
+  const own: readonly OptionName[] = [...REQUIRED_SETTINGS, 'kme', 'keys-ahead'];
+  const names = [...own, ...(Object.keys(KME_SETTINGS) as (keyof typeof KME_SETTINGS)[])];
+  let withOptions = parser;
+  for (const option of names) {
+    withOptions = withOptions.option(option, yargsOption(SETTINGS[option])) as Argv<T>;
+  }
+  return withOptions.group([...own], 'Whom to ask:').group(Object.keys(KME_SETTINGS), 'Key manager:') as Argv<T>;
+}
+
 function yargsOption(schema: z.ZodType): Options {
   const describe = schema.description ?? '';
   if (schema instanceof z.ZodBoolean) return { type: 'boolean', describe };

@@ -1,6 +1,6 @@
 /** What the program is told to do: from YAML files and from the command line, by one schema. */
 export { ADDRESS_FORMS, isLocalAddress, parseAddress } from './address.ts';
-export { configFromOptions, serviceOptions } from './cli-options.ts';
+export { configFromOptions, keyManagerOptions, serviceOptions } from './cli-options.ts';
 export { ConfigError, ConfigErrorCode, type ConfigProblem } from './config-error.ts';
 export { loadConfigFile, parseConfig } from './config-file.ts';
 export { type Credentials, checkOwnSae, type LoadedPsk, loadCredentials, loadPsk } from './credentials.ts';
