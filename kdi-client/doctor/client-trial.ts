@@ -18,6 +18,8 @@ import type { KmeEnd } from './kme-end.ts';
 /** Keys that are drawn at most, and how long that may take. */
 const TRIAL_KEYS = 8;
 const TRIAL_MS = 2_000;
+const TRIAL_CONNECT_MS = 2_000;
+const TRIAL_GRACE_MS = 1_000;
 /** Keys in one draw: as many as one request gives, where an API has requests for several. */
 const KEYS_PER_DRAW = 4;
 
@@ -118,7 +120,7 @@ async function lookUp(
 function sourceOf({ options }: KmeEnd, needs: KnownQuirks, clock: Clock, timeoutMs: number): KeySource {
   const { address, tls, saeId } = options;
   const { ksid, openAs, uriTemplate, upperCaseKeyIds, ...quirks } = needs;
-  const shared = { address, saeId, clock, connectTimeoutMs: timeoutMs };
+  const shared = { address, saeId, clock, connectTimeoutMs: Math.min(timeoutMs, TRIAL_CONNECT_MS) };
   switch (address.api) {
     case 'etsi004':
       return new Etsi004Source({
@@ -127,6 +129,8 @@ function sourceOf({ options }: KmeEnd, needs: KnownQuirks, clock: Clock, timeout
         ...(ksid === undefined ? {} : { ksid }),
         ...(openAs === undefined ? {} : { openAs }),
         ...(uriTemplate === undefined ? {} : { uriTemplate }),
+        // Closing the stream may take this and a connection, after the examination's time is over.
+        replyGraceMs: TRIAL_GRACE_MS,
         qos: { ttlSeconds: 60 },
       });
     case 'etsi014':

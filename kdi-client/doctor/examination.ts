@@ -37,7 +37,7 @@ export interface ExaminationLimits {
 }
 
 /** Together under 15 s, with the start of a process: a KME that is silent is told apart from a slow one long before. */
-export const DEFAULT_EXAMINATION_LIMITS: ExaminationLimits = { totalMs: 12_000, connectMs: 4_000, replyMs: 4_000 };
+export const DEFAULT_EXAMINATION_LIMITS: ExaminationLimits = { totalMs: 11_000, connectMs: 4_000, replyMs: 4_000 };
 
 /** Longest text of a KME that is repeated in a detail. */
 const MAX_DETAIL_CHARS = 600;

@@ -127,6 +127,11 @@ Draw a key at one end, and fetch the same one at the other by its key_ID:
   curl ${curlTls(saeA)} ${a.etsi014.replace('etsi014', 'https')}/api/v1/keys/${encodeURIComponent(saeB.saeId)}/enc_keys
   curl ${curlTls(saeB)} '${b.etsi014.replace('etsi014', 'https')}/api/v1/keys/${encodeURIComponent(saeA.saeId)}/dec_keys?key_ID=…'
 
+Have both key managers examined:
+
+  qstunnel doctor kme ${a.etsi014} --sae ${shell(saeA.saeId)} --peer-sae ${shell(saeB.saeId)} ${tls(saeA)} \\
+    --peer ${b.etsi014} --peer-cert ${shell(saeB.cert)} --peer-key ${shell(saeB.key)}
+
 Join two sites, each in a terminal of its own, with any server behind 127.0.0.1:8080:
 
   qstunnel server --accept 127.0.0.1:8443 --connect 127.0.0.1:8080 ${tls(saeB)} \\
