@@ -1,5 +1,5 @@
 /** What a KME says about where its keys come from. */
-import { Clause } from './clauses.ts';
+import type { Clause } from './clauses.ts';
 import type { Examination } from './examination.ts';
 
 export interface Provenance {
@@ -11,7 +11,7 @@ export interface Provenance {
 /** The check `provenance`. `where`: the field that the API has, or that KMEs use, for it. */
 export function checkProvenance(exam: Examination, { ageMs, hops, simulated }: Provenance, where: Clause): void {
   const told = [
-    ...(ageMs === undefined ? [] : [`age ${ageMs} ms`]),
+    ...(ageMs === undefined ? [] : [`age ${ageText(ageMs)}`]),
     ...(hops === undefined ? [] : [hops === 0 ? 'a direct link' : `${hops} trusted nodes in between`]),
   ];
   if (simulated === true) {
@@ -39,8 +39,12 @@ export function provenanceOf(fields: Readonly<Record<string, unknown>>): Provena
   };
 }
 
+function ageText(ms: number): string {
+  if (ms < 10_000) return `${ms} ms`;
+  if (ms < 600_000) return `${Math.round(ms / 1_000)} s`;
+  return ms < 36_000_000 ? `${Math.round(ms / 60_000)} min` : `${Math.round(ms / 3_600_000)} h`;
+}
+
 function isCount(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }
-
-export const PROVENANCE_CLAUSES = { etsi014: Clause.etsi014KeyContainer, skip: Clause.skipCapabilities } as const;
