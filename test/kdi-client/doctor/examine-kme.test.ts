@@ -138,15 +138,6 @@ describe('doctor: each field quirk by itself', () => {
     });
   }
 
-  it('etsi014: a key that reaches the other side later: min-key-age', async () => {
-    const settings = q014({ deliveryDelayMs: 120 });
-    const found = checkOf(await examinePair('etsi014', { pair: { settings } }), 'delay');
-    expect(found.ok).to.equal(true);
-    expect(found.configHint).to.match(/^min-key-age: (150|[2-9]\d\d|\d{4,})ms$/);
-    const settled = await examinePair('etsi014', { pair: { settings }, known: { minKeyAgeMs: 1_000 } });
-    expect(checkOf(settled, 'delay').configHint).to.equal(null);
-  });
-
   it('etsi014: an option that this key manager does not need', async () => {
     const verdict = await examinePair('etsi014', { known: { keySizeInBytes: true }, alone: true });
     expect(checkOf(verdict, 'sizes')).to.include({ ok: false, configHint: null });

@@ -47,7 +47,7 @@ async function examineHttps(
   const url = `${api}://127.0.0.1:${kme.port}`;
   try {
     const verdict = await examineKme(
-      options(url, { limits: { ...SHORT, replyMs: 2_000, connectMs: 2_000 }, ...change(url) }),
+      options(url, { limits: { totalMs: 15_000, replyMs: 5_000, connectMs: 5_000 }, ...change(url) }),
     );
     await until(() => kme.open === 0);
     return verdict;
@@ -253,6 +253,20 @@ describe('doctor: servers with quirks that the simulator does not have', () => {
     expect(verdict.keysEqual).to.equal(true);
   });
 
+  it('014: a key that reaches the other side later: min-key-age', async () => {
+    const peer = (url: string) => ({ peer: { url, tls: { cert: pki.sae.cert, key: pki.sae.key, ca: pki.ca } } });
+    const verdict = await examineHttps('etsi014', kme014({ vainLookups: 2 }).answer, peer);
+    expect(checkOf(verdict, 'delay').ok).to.equal(true);
+    expect(checkOf(verdict, 'delay').detail).to.include('at look-up 3');
+    expect(checkOf(verdict, 'delay').configHint).to.match(/^min-key-age: \d*[05]0ms$/);
+    expect(verdict.keysEqual).to.equal(true);
+    const settled = await examineHttps('etsi014', kme014({ vainLookups: 2 }).answer, (url) => ({
+      ...peer(url),
+      known: { minKeyAgeMs: 1_000 },
+    }));
+    expect(checkOf(settled, 'delay').configHint).to.equal(null);
+  });
+
   it('014: keys that nobody drew', async () => {
     const { answer } = kme014({ inventsKeys: true });
     const verdict = await examineHttps('etsi014', answer);
@@ -361,6 +375,8 @@ interface Kme014Options {
   readonly getOnly?: boolean;
   readonly keepsKeys?: boolean;
   readonly inventsKeys?: boolean;
+  /** Look-ups of the first key that is looked up which come too early. */
+  readonly vainLookups?: number;
   readonly status?: Record<string, unknown>;
 }
 
@@ -368,6 +384,7 @@ interface Kme014Options {
 function kme014(behaviour: Kme014Options) {
   const keys = new Map<string, Buffer>();
   const waiting = new Set<string>();
+  let vain = behaviour.vainLookups ?? 0;
   const container = (ids: readonly string[]): HttpsAnswer => ({
     json: { keys: ids.map((key_ID) => ({ key_ID, key: (keys.get(key_ID) as Buffer).toString('base64') })) },
   });
@@ -399,7 +416,8 @@ function kme014(behaviour: Kme014Options) {
         const ids = asked.key_IDs as { key_ID: string }[] | undefined;
         const wanted = ids?.map(({ key_ID }) => key_ID) ?? [String(asked.key_ID)];
         if (behaviour.inventsKeys) for (const id of wanted) if (!keys.has(id)) make(id, 256);
-        if (!wanted.every((id) => waiting.has(id))) {
+        const tooEarly = wanted.every((id) => waiting.has(id)) && vain-- > 0;
+        if (tooEarly || !wanted.every((id) => waiting.has(id))) {
           return { status: 400, json: { message: 'one or more keys specified are not found on KME' } };
         }
         if (!behaviour.keepsKeys) for (const id of wanted) waiting.delete(id);
