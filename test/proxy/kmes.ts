@@ -30,6 +30,8 @@ export async function startKmes(
     readonly saesA?: readonly string[];
     readonly saesB?: readonly string[];
     readonly settings?: KmeSettings;
+    /** Trusted nodes between the two; default 0. */
+    readonly hops?: number;
   } = {},
 ): Promise<TestKmes> {
   const { saesA = ['siteA'], saesB = ['siteB'], settings = {} } = options;
@@ -43,6 +45,7 @@ export async function startKmes(
   const stores = createLinkStores<KeyPurpose>({
     capacityBytesPerDirection: options.capacityBytes ?? 65_536,
     clock: systemClock,
+    ...(options.hops === undefined ? {} : { hops: options.hops }),
   });
   a.addPeer({ kmeId: 'kme-b', saeIds: saesB, supply: stores.a, port: b.portFor('kme-a') });
   b.addPeer({ kmeId: 'kme-a', saeIds: saesA, supply: stores.b, port: a.portFor('kme-b') });
