@@ -16,12 +16,12 @@ export { Etsi004Source, type Etsi004SourceOptions } from './etsi004/source.ts';
 export { type Etsi014Quirks, Etsi014Source, type Etsi014SourceOptions } from './etsi014/source.ts';
 export { type BreakerOptions, type BreakerState, CircuitBreaker, isKmeFault } from './failover/circuit-breaker.ts';
 export {
-  type FailoverEvent,
   type FailoverMember,
   FailoverSource,
   type FailoverSourceOptions,
   type KmeHealth,
 } from './failover/failover-source.ts';
+export type { FailoverEvent } from './failover/member.ts';
 export * from './key-source.ts';
 export type { KmeTls, PskTls } from './kme-tls.ts';
 export * from './kme-url.ts';

@@ -100,6 +100,14 @@ export interface DrawStream {
    * with a `KdiError`; see `ended` for whether the stream is still usable.
    */
   draw(count: number, options?: CallOptions): Promise<DeliveredKey[]>;
+  /** The KME, where the source has several. */
+  readonly kme?: string;
+  /**
+   * The peer can not use what comes from here. Where there are several KMEs,
+   * this stream ends, and for a while others go elsewhere. Absent: there is
+   * only one.
+   */
+  blame?(): void;
   /** Tells the KME, if the API can, and wipes what is held. Never rejects. */
   close(): Promise<void>;
 }
@@ -107,7 +115,9 @@ export interface DrawStream {
 /** The answerer's end. */
 export interface LookupStream {
   /** 004 only: what our KME granted. */
-  readonly announcement?: StreamAnnouncement;
+  readonly announcement?: StreamAnnouncement | undefined;
+  /** 004 only: false if our KME does not know yet that the drawer has opened the stream. */
+  readonly peerConnected?: boolean;
   /** The key of a reference that the peer announced. Rejects with a `KdiError`. */
   lookup(reference: QkdKeyReference, options?: CallOptions): Promise<DeliveredKey>;
   close(): Promise<void>;

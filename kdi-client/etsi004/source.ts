@@ -185,6 +185,7 @@ export class Etsi004Source implements KeySource {
       clock: this.#clock,
       replyGraceMs: this.#options.replyGraceMs ?? 2_000,
       announcement: { ksid: Uint8Array.from(stream.ksid), qos: stream.qos },
+      peerConnected: status === Etsi004Status.success,
     };
   }
 

@@ -25,6 +25,7 @@ export interface OpenedStream {
   readonly clock: Clock;
   readonly replyGraceMs: number;
   readonly announcement: StreamAnnouncement;
+  readonly peerConnected: boolean;
 }
 
 /** Room for metadata in the first request; JSON of age and hops takes some 40 bytes. */
@@ -237,11 +238,13 @@ export class Etsi004DrawStream extends Etsi004Stream implements DrawStream {
 }
 
 export class Etsi004LookupStream extends Etsi004Stream implements LookupStream {
+  readonly peerConnected: boolean;
   readonly #drawer: string;
   readonly #chunks = new Map<number, Chunk>();
 
   constructor(opened: OpenedStream, drawerSaeId: string) {
     super(opened);
+    this.peerConnected = opened.peerConnected;
     this.#drawer = drawerSaeId;
   }
 

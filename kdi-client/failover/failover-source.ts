@@ -1,7 +1,8 @@
 /**
  * Several KMEs as one `KeySource`: in order of preference, or by weight. A
- * stream stays with the KME it was opened at, and ends when that one fails;
- * the pool then opens a fresh one, which goes to the best KME of the moment.
+ * stream stays with the KME it was opened at, and ends when that one fails, or
+ * when the peer can't use its keys; the pool then opens a fresh one, which goes
+ * to the best KME of the moment.
  *
  * What can't be failed over: a key's ID is known to the two KMEs of its link
  * only. Keys that were agreed stay usable, for both ends hold them; keys that
@@ -11,7 +12,6 @@ import type { Clock } from '../clock.ts';
 import { isKdiError, KdiError, KdiErrorCode, KdiMisuseError } from '../errors.ts';
 import type {
   CallOptions,
-  DeliveredKey,
   DrawStream,
   KdiApi,
   KeySource,
@@ -20,7 +20,9 @@ import type {
   OpenDrawOptions,
   OpenLookupOptions,
 } from '../key-source.ts';
-import { type BreakerState, CircuitBreaker, isKmeFault } from './circuit-breaker.ts';
+import type { BreakerState } from './circuit-breaker.ts';
+import { FailoverLookup } from './failover-lookup.ts';
+import { type FailoverEvent, Member, tellingError } from './member.ts';
 
 export interface FailoverMember {
   readonly source: KeySource;
@@ -33,7 +35,11 @@ export interface FailoverSourceOptions {
   readonly members: readonly FailoverMember[];
   /** `ordered` (default): the first that works. `weighted`: by chance, among those that work. */
   readonly choose?: 'ordered' | 'weighted';
-  /** With `ordered`: a stream at another than the first ends after this, so that the first is tried again (default 60 s). */
+  /**
+   * With `ordered`: a stream at another than the first ends after this, so that
+   * the first is tried again. A KME whose keys the peer can't use is avoided
+   * for as long (default 60 s).
+   */
   readonly failBackAfterMs?: number;
   readonly clock: Clock;
   /** Uniform in [0, 1). */
@@ -41,21 +47,13 @@ export interface FailoverSourceOptions {
   readonly onEvent?: (event: FailoverEvent) => void;
 }
 
-export type FailoverEvent =
-  | { readonly type: 'kme-failed'; readonly kme: string; readonly error: KdiError; readonly state: BreakerState }
-  | { readonly type: 'kme-chosen'; readonly kme: string };
-
 /** Health of one KME, as plain values. */
 export interface KmeHealth {
   readonly kme: string;
   readonly state: BreakerState;
   readonly failuresInARow: number;
-}
-
-interface Member {
-  readonly source: KeySource;
-  readonly weight: number;
-  readonly breaker: CircuitBreaker;
+  /** Peers could not use its keys lately. */
+  readonly blamed: boolean;
 }
 
 export class FailoverSource implements KeySource {
@@ -64,21 +62,19 @@ export class FailoverSource implements KeySource {
   readonly oneBatchAtATime: boolean;
   readonly #options: FailoverSourceOptions;
   readonly #members: readonly Member[];
+  readonly #failBackAfterMs: number;
   #current: Member;
 
   constructor(options: FailoverSourceOptions) {
-    const { members, clock, random } = options;
+    const { members, clock, random, onEvent = () => {}, failBackAfterMs = 60_000 } = options;
     const first = members[0]?.source;
     if (first === undefined) throw new KdiMisuseError('a failover source needs a KME');
     if (members.some(({ source }) => source.api !== first.api)) {
       throw new KdiError(KdiErrorCode.config, 'KMEs that stand in for each other must speak the same API');
     }
     this.#options = options;
-    this.#members = members.map(({ source, weight = 1 }) => ({
-      source,
-      weight,
-      breaker: new CircuitBreaker({ clock, random }),
-    }));
+    this.#failBackAfterMs = failBackAfterMs;
+    this.#members = members.map(({ source, weight = 1 }) => new Member({ source, weight, clock, random, onEvent }));
     this.#current = this.#members[0] as Member;
     this.api = first.api;
     this.needsStream = first.needsStream;
@@ -91,72 +87,50 @@ export class FailoverSource implements KeySource {
   }
 
   health(): readonly KmeHealth[] {
-    return this.#members.map(({ source, breaker }) => ({
+    return this.#members.map(({ source, breaker, blamed }) => ({
       kme: source.kme,
       state: breaker.state,
       failuresInARow: breaker.failuresInARow,
+      blamed,
     }));
   }
 
   async openDraw(peerSaeId: string, options: OpenDrawOptions = {}): Promise<DrawStream> {
     const [member, stream] = await this.#first((source) => source.openDraw(peerSaeId, options));
     this.#choose(member);
-    const { clock, choose = 'ordered', failBackAfterMs = 60_000 } = this.#options;
+    const { clock, choose = 'ordered' } = this.#options;
     const preferred = this.#members[0] as Member;
     const standIn = choose === 'ordered' && member !== preferred;
-    const failBackAtMs = standIn ? clock.now() + failBackAfterMs : Number.POSITIVE_INFINITY;
-    const mayFailBack = (): boolean => clock.now() >= failBackAtMs && preferred.breaker.state !== 'open';
+    const failBackAtMs = standIn ? clock.now() + this.#failBackAfterMs : Number.POSITIVE_INFINITY;
+    const mayFailBack = (): boolean =>
+      clock.now() >= failBackAtMs && preferred.breaker.state !== 'open' && !preferred.blamed;
     return {
+      kme: member.source.kme,
       ...(stream.announcement === undefined ? {} : { announcement: stream.announcement }),
       get ended() {
-        return stream.ended || member.breaker.state === 'open' || mayFailBack();
+        return stream.ended || member.breaker.state === 'open' || member.blamed || mayFailBack();
       },
-      draw: (count, callOptions) => this.#through(member, () => stream.draw(count, callOptions)),
+      draw: (count, callOptions) => member.call(() => stream.draw(count, callOptions)),
+      blame: () => member.blame(this.#failBackAfterMs),
       close: () => stream.close(),
     };
   }
 
-  /**
-   * 004: at the first KME that opens the stream. 014 and SKIP: nothing is asked
-   * yet; each look-up goes to the KMEs in turn until one knows the key, the one
-   * that knew the last key first.
-   */
   async openLookup(drawerSaeId: string, options: OpenLookupOptions = {}): Promise<LookupStream> {
-    if (this.needsStream) {
-      const [member, stream] = await this.#first((source) => source.openLookup(drawerSaeId, options));
-      this.#choose(member);
-      return {
-        ...(stream.announcement === undefined ? {} : { announcement: stream.announcement }),
-        lookup: (reference, callOptions) => this.#through(member, () => stream.lookup(reference, callOptions)),
-        close: () => stream.close(),
-      };
+    const lookup = new FailoverLookup({
+      members: this.#order(),
+      drawerSaeId,
+      open: options,
+      onFound: (member) => this.#choose(member),
+    });
+    if (!this.needsStream) return lookup;
+    try {
+      await lookup.open();
+      return lookup;
+    } catch (error) {
+      await lookup.close();
+      throw error;
     }
-    const streams = await Promise.all(
-      this.#members.map(async (member) => ({ member, stream: await member.source.openLookup(drawerSaeId, options) })),
-    );
-    return {
-      lookup: async (reference, callOptions) => {
-        let notFound: unknown;
-        let failure: unknown;
-        for (const [at, { member, stream }] of [...streams.entries()]) {
-          if (!member.breaker.admit()) continue;
-          try {
-            const key: DeliveredKey = await this.#recorded(member, () => stream.lookup(reference, callOptions));
-            streams.unshift(...streams.splice(at, 1));
-            return key;
-          } catch (error) {
-            if (callOptions?.signal?.aborted) throw error;
-            if (isKdiError(error, KdiErrorCode.keyNotFound)) notFound = error;
-            else failure = error;
-          }
-        }
-        // A KME that failed may be the one that has it: that is worth another try, and a bare not-found is not.
-        throw failure ?? notFound ?? this.#allResting();
-      },
-      close: async () => {
-        await Promise.all(streams.map(({ stream }) => stream.close()));
-      },
-    };
   }
 
   async status(peerSaeId: string, options: CallOptions = {}): Promise<KmeStatus> {
@@ -170,40 +144,25 @@ export class FailoverSource implements KeySource {
 
   /** The result of the first member that gives one, in the order of the moment. */
   async #first<T>(call: (source: KeySource) => Promise<T>): Promise<readonly [Member, T]> {
-    let failure: unknown;
+    const errors: unknown[] = [];
     for (const member of this.#order()) {
-      if (!member.breaker.admit()) continue;
       try {
-        return [member, await this.#recorded(member, () => call(member.source))];
+        return [member, await member.call(() => call(member.source))];
       } catch (error) {
         if (isKdiError(error, KdiErrorCode.aborted)) throw error;
-        failure = error;
+        errors.push(error);
       }
     }
-    throw failure ?? this.#allResting();
+    throw tellingError(errors);
   }
 
-  async #through<T>(member: Member, call: () => Promise<T>): Promise<T> {
-    if (!member.breaker.admit()) throw this.#allResting(member.source.kme);
-    return this.#recorded(member, call);
-  }
-
-  async #recorded<T>({ source, breaker }: Member, call: () => Promise<T>): Promise<T> {
-    try {
-      const result = await call();
-      breaker.record();
-      return result;
-    } catch (error) {
-      breaker.record(error);
-      if (isKdiError(error) && isKmeFault(error) && error.code !== KdiErrorCode.aborted) {
-        this.#options.onEvent?.({ type: 'kme-failed', kme: source.kme, error, state: breaker.state });
-      }
-      throw error;
-    }
-  }
-
+  /** Blamed ones come last, but they come: without any other, their keys may be good again. */
   #order(): readonly Member[] {
-    if (this.#options.choose !== 'weighted') return this.#members;
+    const order = this.#options.choose === 'weighted' ? this.#byChance() : this.#members;
+    return [...order.filter(({ blamed }) => !blamed), ...order.filter(({ blamed }) => blamed)];
+  }
+
+  #byChance(): readonly Member[] {
     const left = [...this.#members];
     const order: Member[] = [];
     while (left.length > 0) {
@@ -221,12 +180,5 @@ export class FailoverSource implements KeySource {
     if (member === this.#current) return;
     this.#current = member;
     this.#options.onEvent?.({ type: 'kme-chosen', kme: member.source.kme });
-  }
-
-  #allResting(kme?: string): KdiError {
-    return new KdiError(
-      KdiErrorCode.circuitOpen,
-      kme === undefined ? 'every KME failed and is being rested' : `KME ${kme} failed and is being rested`,
-    );
   }
 }

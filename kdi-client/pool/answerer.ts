@@ -7,6 +7,7 @@
 import { hexOf, type SecretBytes } from '../../tls-ext/bytes/index.ts';
 import type { Clock } from '../clock.ts';
 import { isKdiError, KdiError, KdiErrorCode } from '../errors.ts';
+import { isKmeFault } from '../failover/circuit-breaker.ts';
 import {
   type DeliveredKey,
   type KeySource,
@@ -24,6 +25,8 @@ export interface AnswererHooks {
   streamOpened(ksid: Uint8Array, keyChunkSizeBytes: number): void;
   /** Not yet: say `failed`. Tried again with back-off; each further failure isn't reported. */
   streamFailed(ksid: Uint8Array, error: KdiError): void;
+  /** Our KME was lost after it had opened the stream, or it lost the stream, which is over: say so. */
+  streamLost(ksid: Uint8Array, error: KdiError): void;
   /**
    * The key is here. `secret` is borrowed for the call: compare check values,
    * then say `acked` or `mismatch`. Return false on a mismatch: the key is dropped.
@@ -47,6 +50,9 @@ export interface AnswererOptions {
   /** Streams of this drawer that may be open at once (default 4); the oldest is closed. */
   readonly maxStreams?: number;
 }
+
+/** Faults of the KME in a row, over one key, after which its stream is given up. */
+const FAULTS_UNTIL_STREAM_IS_LOST = 6;
 
 interface Stream {
   readonly announcement: StreamAnnouncement;
@@ -159,6 +165,7 @@ export class Answerer {
       stream.cancelRetry?.();
     }
     const lookup = await this.#lookup?.catch(() => undefined);
+    this.#lookup = undefined;
     await Promise.all([lookup?.close(), ...streams.map((stream) => stream.lookup?.close())]);
   }
 
@@ -242,6 +249,17 @@ export class Answerer {
   #fetchFailed(fetch: Fetch, error: KdiError): void {
     const { clock, hooks } = this.#options;
     const delayMs = fetch.backoff.next();
+    const { reference } = fetch;
+    if (reference.api === 'etsi004' && fetch.backoff.failures >= FAULTS_UNTIL_STREAM_IS_LOST && isKmeFault(error)) {
+      // After its restart a KME may give new bits under old indices: what is not here yet never will be.
+      this.#endFetch(fetch, false);
+      hooks.keyUnavailable(reference, error, true);
+      if (this.#streams.has(hexOf(reference.ksid))) {
+        this.closeStream(reference.ksid);
+        hooks.streamLost(reference.ksid, error);
+      }
+      return;
+    }
     const mayComeLater = error.retryable || ABOUT_THE_KME.has(error.code);
     if (!mayComeLater || clock.now() + delayMs > fetch.deadlineMs) {
       this.#endFetch(fetch, false);

@@ -12,7 +12,7 @@ import type { DropReason, KeyLease } from './drawer-pool-types.ts';
 
 /** Where a key came from; what a mismatch quarantines. */
 export interface KeyOrigin {
-  readonly kme: string;
+  kme: string;
   /** Keys of it that the pool still holds. */
   held: number;
   /** Its keys are not offered (again): they disagreed, or the peer's process is another one. */

@@ -68,15 +68,7 @@ export class DrawerPool {
       channelUp: () => this.#channelUp,
       emit: (event) => this.#emit(event),
       onChange: () => this.#fill(),
-      onUnequalChunks: (ownBytes, peerBytes) => {
-        this.#streams.retire();
-        this.#failed(
-          new KdiError(
-            KdiErrorCode.qosNotMet,
-            `our KME makes chunks of ${ownBytes} bytes of the stream, the peer's of ${peerBytes}; configure a size that both take`,
-          ),
-        );
-      },
+      onUnusable: (error) => this.#failed(error),
     });
     this.#keys = new DrawerKeys({
       clock,
@@ -139,6 +131,7 @@ export class DrawerPool {
   /** The peer gave it up for good, or its KME lost it: a fresh one is opened. */
   streamLost(ksid: Uint8Array): void {
     if (this.#streams.find(ksid) === undefined) return;
+    this.#streams.blame();
     this.#streams.retire();
     this.#retryIn(this.#health.streamLost());
   }
@@ -168,7 +161,8 @@ export class DrawerPool {
     // A peer that can't get any of our keys must not make us draw them all: one pause for a batch, longer each time.
     if (this.#cancelRetry === undefined) this.#retryIn(this.#health.unavailable());
     // Its KME may have forgotten the stream. A fresh one, which the peer has to open first, also spares keys while it can't.
-    if (this.#options.source.needsStream && this.#streams.current?.origin === key.origin) this.#streams.retire();
+    const ofStream = this.#options.source.needsStream && this.#streams.current?.origin === key.origin;
+    if (this.#streams.blame(key.origin.kme) || ofStream) this.#streams.retire();
     this.#keys.giveUp(key, 'unavailable');
   }
 
@@ -186,7 +180,7 @@ export class DrawerPool {
       kmeQuarantined: this.#health.kmeQuarantined,
       retryInMs,
     });
-    if (this.#streams.current?.origin === key.origin) this.#streams.retire();
+    if (this.#streams.blame(key.origin.kme) || this.#streams.current?.origin === key.origin) this.#streams.retire();
     // The pause stands before the keys go: each that goes asks for another.
     this.#retryIn(retryInMs);
     this.#keys.withdraw(key.origin, 'mismatch');
@@ -381,7 +375,8 @@ export class DrawerPool {
     this.#totals.drawFailures++;
     const retryInMs = this.#health.failed(error);
     this.#emit({ type: 'failure', kme: this.#options.source.kme, error, retryInMs });
-    if (this.#streams.current?.draw?.ended || this.#health.streamIsDoubtful(error)) this.#streams.retire();
+    const elsewhere = this.#health.kmeIsDoubtful(error) && this.#streams.blame();
+    if (elsewhere || this.#streams.current?.draw?.ended || this.#health.streamIsDoubtful(error)) this.#streams.retire();
     this.#retryIn(retryInMs);
   }
 

@@ -5,6 +5,7 @@
  */
 import { hexOf } from '../../tls-ext/bytes/index.ts';
 import type { Clock } from '../clock.ts';
+import { KdiError, KdiErrorCode } from '../errors.ts';
 import { type DrawStream, KEY_BYTES, type KeySource } from '../key-source.ts';
 import type { KeyOrigin } from './drawer-keys.ts';
 import type { DrawerPoolEvent, DrawerPoolHooks } from './drawer-pool-types.ts';
@@ -31,8 +32,8 @@ export interface DrawerStreamsOptions {
   readonly emit: (event: DrawerPoolEvent) => void;
   /** Keys can be drawn now, or a fresh stream has to be opened. */
   readonly onChange: () => void;
-  /** The two KMEs would cut the current stream into different keys. */
-  readonly onUnequalChunks: (ownBytes: number, peerBytes: number) => void;
+  /** The current stream is over before its first key. */
+  readonly onUnusable: (error: KdiError) => void;
 }
 
 export class DrawerStreams {
@@ -95,6 +96,7 @@ export class DrawerStreams {
       if (stream.ksid !== undefined) hooks.closeStream(stream.ksid);
       throw error;
     }
+    origin.kme = stream.draw.kme ?? source.kme;
     if (this.#current !== stream) {
       // Given up while it was being opened.
       await stream.draw.close();
@@ -111,6 +113,18 @@ export class DrawerStreams {
     stream.peerOpened = true;
     stream.peerChunkBytes = chunkBytes;
     this.#checkUsable(stream);
+    return true;
+  }
+
+  /**
+   * The peer can't use keys of the current stream's KME, or of `kme`. True if
+   * that is the same one, and there is another to draw from: the stream is of
+   * no use any more.
+   */
+  blame(kme = this.#current?.origin.kme): boolean {
+    const draw = this.#current?.draw;
+    if (draw?.blame === undefined || kme !== this.#current?.origin.kme) return false;
+    draw.blame();
     return true;
   }
 
@@ -157,9 +171,16 @@ export class DrawerStreams {
     this.#cancelOpenTimeout = this.#options.clock.schedule(() => {
       this.#cancelOpenTimeout = undefined;
       if (this.#current !== stream || stream.peerOpened) return;
+      this.blame();
       this.retire();
       this.#options.onChange();
-    }, this.#options.openTimeoutMs);
+    }, this.#openTimeoutMs(stream));
+  }
+
+  /** Less patience where another KME may do. */
+  #openTimeoutMs({ draw }: PoolStream): number {
+    const { openTimeoutMs } = this.#options;
+    return draw?.blame === undefined ? openTimeoutMs : openTimeoutMs / 6;
   }
 
   #stopWaiting(): void {
@@ -173,7 +194,13 @@ export class DrawerStreams {
     const ownChunkBytes = stream.draw.announcement?.qos.keyChunkSizeBytes;
     const { peerChunkBytes } = stream;
     if (ownChunkBytes !== undefined && peerChunkBytes !== undefined && ownChunkBytes !== peerChunkBytes) {
-      this.#options.onUnequalChunks(ownChunkBytes, peerChunkBytes);
+      this.retire();
+      this.#options.onUnusable(
+        new KdiError(
+          KdiErrorCode.qosNotMet,
+          `our KME makes chunks of ${ownChunkBytes} bytes of the stream, the peer's of ${peerChunkBytes}; configure a size that both take`,
+        ),
+      );
       return;
     }
     this.#options.emit({ type: 'stream-opened', kme: stream.origin.kme, ...ksidOf(stream) });

@@ -11,8 +11,10 @@ import { NoKeyReason } from './drawer-pool-types.ts';
 const MISMATCHES_UNTIL_KME_QUARANTINE = 3;
 /** Failures in a row, other than an empty KME, after which a stream is given up for a fresh one. */
 const FAILURES_UNTIL_FRESH_STREAM = 5;
-/** The same for a KME that answers, but knows of no peer or no link. */
+/** The same for a KME that answers, but knows of no peer or no link … */
 const REFUSALS_UNTIL_FRESH_STREAM = 30;
+/** … and where there is another KME, which may know of the peer that says it is there. */
+const REFUSALS_UNTIL_OTHER_KME = 3;
 
 export class SupplyHealth {
   readonly #failureBackoff: Backoff;
@@ -81,13 +83,15 @@ export class SupplyHealth {
 
   /** Whether the failures so far, of which `error` is the last, make a fresh stream worth a try. */
   streamIsDoubtful(error: KdiError): boolean {
-    // A KME that merely has no key keeps its streams; one that denies the connection may have lost them.
     return (
       this.#failureBackoff.failures >= FAILURES_UNTIL_FRESH_STREAM ||
-      (error.code !== KdiErrorCode.insufficientKey &&
-        error.code !== KdiErrorCode.kmeTimeout &&
-        this.#emptyBackoff.failures >= REFUSALS_UNTIL_FRESH_STREAM)
+      (isRefusal(error) && this.#emptyBackoff.failures >= REFUSALS_UNTIL_FRESH_STREAM)
     );
+  }
+
+  /** The same for a stream at another KME. */
+  kmeIsDoubtful(error: KdiError): boolean {
+    return isRefusal(error) && this.#emptyBackoff.failures >= REFUSALS_UNTIL_OTHER_KME;
   }
 
   /** What the last failure of our KME means for those who want a key. */
@@ -95,6 +99,11 @@ export class SupplyHealth {
     if (this.#lastError === undefined) return undefined;
     return isEmptiness(this.#lastError) ? NoKeyReason.poolEmpty : NoKeyReason.kmeUnreachable;
   }
+}
+
+/** A KME that merely has no key keeps its streams; one that denies the connection may have lost them, or never had the peer's. */
+function isRefusal(error: KdiError): boolean {
+  return error.code === KdiErrorCode.noQkdConnection || error.code === KdiErrorCode.peerNotConnected;
 }
 
 /** The KME works, but has no key just now. */

@@ -190,6 +190,10 @@ export class AnswererKeys {
           this.#setKme(!isUnreachable(error), error);
           link.streamFailed(ksid, error.code, isUnreachable(error));
         },
+        streamLost: (ksid, error) => {
+          this.#setKme(!isUnreachable(error), error);
+          link.streamLost(ksid);
+        },
         keyFetched: (reference, secret) => {
           this.#setKme(true);
           return link.keyFetched(reference, secret);

@@ -13,7 +13,7 @@ import {
   type SecretBytes,
   type ServiceRequirement,
   StateReason,
-  type StreamFailure,
+  StreamFailure,
 } from '../../tls-ext/index.ts';
 import type { TlsConnection } from '../data-path/index.ts';
 import { EventQueue } from './event-queue.ts';
@@ -114,6 +114,11 @@ export class AnswererLink {
   streamFailed(ksid: Uint8Array, code: string, unreachable: boolean): void {
     const { machine, streamFailure } = this.#options;
     this.#queue.run(() => machine.streamFailed(ksid, streamFailure(code, unreachable), true));
+  }
+
+  /** It was open, and is over. */
+  streamLost(ksid: Uint8Array): void {
+    this.#queue.run(() => this.#options.machine.streamFailed(ksid, StreamFailure.lost, false));
   }
 
   /** `secret` is borrowed. False: the check values differ. */

@@ -12,7 +12,7 @@ import {
   type PskTls,
 } from '../../kdi-client/index.ts';
 import { errorText } from '../errors.ts';
-import type { EventLog } from '../log.ts';
+import { type EventLog, RepeatLimiter } from '../log.ts';
 import { randomFraction } from './random-fraction.ts';
 
 /** A key manager as configured, with what its files hold. */
@@ -54,24 +54,33 @@ export function createKmeClient(settings: KmesSettings, { ownSae, clock, log }: 
   const [only] = members;
   // A single one is rested by the pauses of those who ask it.
   if (members.length === 1 && only !== undefined) return only.source;
+  const repeats = new RepeatLimiter({ perWindow: 1 });
   return new FailoverSource({
     members,
     clock,
     random: randomFraction,
-    onEvent: (event) => logFailover(event, ownSae, log),
+    onEvent: (event) => logFailover(event, ownSae, log, repeats),
     ...(choose === undefined ? {} : { choose }),
     ...(failBackAfterMs === undefined ? {} : { failBackAfterMs }),
   });
 }
 
-function logFailover(event: FailoverEvent, sae: string, log: EventLog): void {
+function logFailover(event: FailoverEvent, sae: string, log: EventLog, repeats: RepeatLimiter): void {
   const line = { event: 'kme', kme: event.kme, sae } as const;
-  if (event.type === 'kme-chosen') {
-    log.info({ ...line, state: 'chosen' });
-    return;
+  switch (event.type) {
+    case 'kme-chosen':
+      log.info({ ...line, state: 'chosen' });
+      return;
+    case 'kme-restored':
+      log.info({ ...line, state: 'reachable', circuit: 'closed' });
+      return;
+    case 'kme-failed': {
+      const { state: circuit, error } = event;
+      const { code } = error;
+      if (repeats.pass(`${event.kme} ${circuit} ${code}`) === undefined) return;
+      log.warn({ ...line, state: 'failed', circuit, code, error: errorText(error) });
+    }
   }
-  const { code } = event.error;
-  log.warn({ ...line, state: 'failed', circuit: event.state, code, error: errorText(event.error) });
 }
 
 /** Whether nobody useful answers at the key manager's address, as against one that answers no. */

@@ -263,6 +263,32 @@ describe('a tunnel with QKD keys', () => {
       await server.close();
     });
 
+    it('of the server proxy: what was agreed with the old process is never offered to the new one', async function () {
+      this.timeout(30_000);
+      kmes.fill(4_096);
+      await start();
+      await sites.clientLog.next('keys-ready');
+      const old = (await use()).atClient.keyId?.split(':')[2];
+      await sites.server.close();
+      const log = new CapturedLog();
+      const again = { mode: 'server', accept: sites.tunnelPort, connect: application.address } as const;
+      const server = await startServices([await loadedService({ ...again, ...kmesAt(kmes.urlB) })], { log: log.log });
+      // From here on the client knows of the new process, and holds nothing of the old one.
+      await log.next('keys-ready');
+      const from = sites.clientLog.all('connection').length;
+      for (let i = 0; i < 12; i++) {
+        const socket = connect({ ...sites.entrance, allowHalfOpen: true });
+        socket.end('x');
+        await collect(socket);
+        await sites.clientLog.next('connection', () => true, from + i + 1);
+      }
+      const lines = sites.clientLog.all('connection').slice(from);
+      expect(lines.filter(({ keyId }) => keyId !== undefined)).not.to.have.length(0);
+      expect(lines.filter(({ keyId }) => keyId?.split(':')[2] === old)).to.deep.equal([]);
+      expect(lines.filter(({ reason }) => reason === 'reference_unavailable')).to.deep.equal([]);
+      await server.close();
+    });
+
     it('of the client proxy: a fresh stream, no key of the old one', async () => {
       kmes.fill(4_096);
       await start();

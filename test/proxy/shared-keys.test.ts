@@ -1,51 +1,12 @@
-import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { connect } from 'node:net';
 import { expect } from 'chai';
 import type { ServiceConfig } from '../../proxy/config/index.ts';
 import { type RunningProxy, startServices } from '../../proxy/services.ts';
 import { kmesAt, startKmes, type TestKmes } from './kmes.ts';
 import { CapturedLog, collect, loadedService, TestApplication } from './sites.ts';
+import { Wire } from './wire.ts';
 
 type Address = { host: string; port: number };
-
-/** A TCP relay that a test can cut. */
-class Wire {
-  readonly address: Address;
-  readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
-
-  private constructor(server: Server) {
-    this.#server = server;
-    this.address = { host: '127.0.0.1', port: (server.address() as AddressInfo).port };
-  }
-
-  static async to(target: Address): Promise<Wire> {
-    const server = createServer({ allowHalfOpen: true }, (near) => {
-      const far = connect({ ...target, allowHalfOpen: true });
-      for (const [one, other] of [
-        [near, far],
-        [far, near],
-      ] as const) {
-        wire.#sockets.add(one);
-        one.on('error', () => other.destroy());
-        one.once('close', () => {
-          wire.#sockets.delete(one);
-          other.destroy();
-        });
-        one.pipe(other);
-      }
-    }).listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const wire = new Wire(server);
-    return wire;
-  }
-
-  async cut(): Promise<void> {
-    const closed = new Promise((resolve) => this.#server.close(resolve));
-    for (const socket of this.#sockets) socket.destroy();
-    await closed;
-  }
-}
 
 describe('keys shared by services', () => {
   let application: TestApplication;

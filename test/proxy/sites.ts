@@ -1,6 +1,7 @@
 /** Two proxies in this process, an application behind one of them, and the log of both. */
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import type { Clock } from '../../kdi-client/index.ts';
 import type { ServiceConfig } from '../../proxy/config/index.ts';
 import { createLineLog, type EventLog, type LogEvent } from '../../proxy/log.ts';
 import { type LoadedService, type RunningProxy, startServices } from '../../proxy/services.ts';
@@ -149,17 +150,36 @@ export interface SiteSettings {
   readonly server?: Partial<ServiceConfig>;
   readonly clientService?: Partial<LoadedService>;
   readonly serverService?: Partial<LoadedService>;
+  readonly clock?: Clock;
+}
+
+/** Time of key delivery passes faster by this factor: pauses after faults are seconds in truth. */
+export function fastClock(factor: number): Clock {
+  return {
+    now: () => performance.now() * factor,
+    schedule: (callback, delayMs) => {
+      const timer = setTimeout(callback, delayMs / factor);
+      return () => clearTimeout(timer);
+    },
+  };
 }
 
 /** Starts both proxies. */
 export async function startSites(settings: SiteSettings): Promise<TwoSites> {
+  const clock = settings.clock === undefined ? {} : { clock: settings.clock };
   const serverLog = new CapturedLog();
   const clientLog = new CapturedLog();
   const serverService = await loadedService({ mode: 'server', connect: settings.backend, ...settings.server });
-  const server = await startServices([{ ...serverService, ...settings.serverService }], { log: serverLog.log });
+  const server = await startServices([{ ...serverService, ...settings.serverService }], {
+    log: serverLog.log,
+    ...clock,
+  });
   const tunnelPort = server.tunnels[0]?.address as { host: string; port: number };
   const clientService = await loadedService({ mode: 'client', connect: tunnelPort, ...settings.client });
-  const client = await startServices([{ ...clientService, ...settings.clientService }], { log: clientLog.log });
+  const client = await startServices([{ ...clientService, ...settings.clientService }], {
+    log: clientLog.log,
+    ...clock,
+  });
   return {
     client,
     server,

@@ -139,7 +139,9 @@ describe('kdi-client/failover/failover-source', () => {
       random: () => 0.5,
       onEvent: (event) =>
         events.push(
-          event.type === 'kme-failed' ? `${event.kme} ${event.error.code} ${event.state}` : `chose ${event.kme}`,
+          event.type === 'kme-failed'
+            ? `${event.kme} ${event.error.code} ${event.state}`
+            : `${event.type} ${event.kme}`,
         ),
       ...options,
     });
@@ -157,7 +159,7 @@ describe('kdi-client/failover/failover-source', () => {
     const [key] = await stream.draw(1);
     expect(key!.metadata.kme).to.equal('b:1');
     expect(source.kme).to.equal('b:1');
-    expect(events).to.deep.equal(['a:1 ERR_KDI_CONNECT closed', 'chose b:1']);
+    expect(events).to.deep.equal(['a:1 ERR_KDI_CONNECT closed', 'kme-chosen b:1']);
     expect((await source.status('siteB')).sourceKmeId).to.equal('b:1');
   });
 
@@ -175,8 +177,8 @@ describe('kdi-client/failover/failover-source', () => {
     expect((await (await source.openDraw('siteB')).draw(1))[0]!.metadata.kme).to.equal('b:1');
     expect(a.opens, 'the sick one is rested').to.equal(opens);
     expect(source.health()).to.deep.equal([
-      { kme: 'a:1', state: 'open', failuresInARow: 3 },
-      { kme: 'b:1', state: 'closed', failuresInARow: 0 },
+      { kme: 'a:1', state: 'open', failuresInARow: 3, blamed: false },
+      { kme: 'b:1', state: 'closed', failuresInARow: 0, blamed: false },
     ]);
   });
 
@@ -228,6 +230,32 @@ describe('kdi-client/failover/failover-source', () => {
     expect([a.lookups, b.lookups]).to.deep.equal([1, 2]);
     b.lookupError = KdiErrorCode.connect;
     expect(await codeOf(stream.lookup(REFERENCE)), 'the one that is down may have it').to.equal(KdiErrorCode.connect);
+  });
+
+  it('a KME whose keys the peer can not use is avoided for a while, unless there is no other', async () => {
+    const source = failover({ failBackAfterMs: 30_000 });
+    const stream = await source.openDraw('siteB');
+    expect([stream.kme, stream.ended]).to.deep.equal(['a:1', false]);
+    stream.blame?.();
+    expect(stream.ended).to.equal(true);
+    const standIn = await source.openDraw('siteB');
+    expect(standIn.kme).to.equal('b:1');
+    b.openError = KdiErrorCode.connect;
+    expect((await source.openDraw('siteB')).kme, 'better than none').to.equal('a:1');
+    b.openError = undefined;
+    await clock.advance(30_000);
+    expect(standIn.ended, 'back to the first').to.equal(true);
+    expect((await source.openDraw('siteB')).kme).to.equal('a:1');
+  });
+
+  it('says when a rested KME works again', async () => {
+    const source = failover();
+    a.openError = KdiErrorCode.connect;
+    for (let i = 0; i < 3; i++) await source.openDraw('siteB');
+    a.openError = undefined;
+    await clock.advance(2_000);
+    await source.openDraw('siteB');
+    expect(events.slice(-2)).to.deep.equal(['kme-restored a:1', 'kme-chosen a:1']);
   });
 
   it('closes them all; mixes no APIs', async () => {

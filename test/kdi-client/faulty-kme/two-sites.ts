@@ -98,6 +98,10 @@ export class TwoSites {
           this.errors.b.push(error);
           queueMicrotask(() => this.pool.streamFailed(ksid));
         },
+        streamLost: (ksid, error) => {
+          this.errors.b.push(error);
+          queueMicrotask(() => this.pool.streamLost(ksid));
+        },
         keyFetched: (reference, secret) => {
           const agrees = this.#checks.get(referenceText(reference)) === hexOf(secret.expose());
           queueMicrotask(() => (agrees ? this.pool.markReady(reference) : this.pool.markMismatch(reference)));

@@ -141,6 +141,7 @@ describe('kdi-client/pool/answerer', () => {
       hooks: {
         streamOpened: () => heard.push('opened'),
         streamFailed: (_ksid, error) => heard.push(`failed ${error.code}`),
+        streamLost: (_ksid, error) => heard.push(`lost ${error.code}`),
         keyFetched: (of, secret) => {
           expect(hexOf(secret.expose())).to.equal(hexOf(keyOf(of, source.seed).expose()));
           heard.push(`${agree ? 'acked' : 'mismatch'} ${referenceText(of).split(':').at(-2)}`);
@@ -216,6 +217,46 @@ describe('kdi-client/pool/answerer', () => {
     answerer.announceKeys([reference(2)]);
     await clock.advance(10_001);
     expect(heard.slice(-2)).to.deep.equal([`pending ${KdiErrorCode.keyNotFound}`, `never ${KdiErrorCode.keyNotFound}`]);
+  });
+
+  it('gives a stream up whose KME is lost, and says so', async () => {
+    start();
+    answerer.announceStream(STREAM);
+    await settle();
+    source.lookupError = KdiErrorCode.connect;
+    answerer.announceKeys([reference(0)]);
+    await settle();
+    await clock.advance(10_000);
+    const { connect } = KdiErrorCode;
+    expect(heard).to.deep.equal(['opened', `pending ${connect}`, `never ${connect}`, `lost ${connect}`]);
+    expect(source.streamsOpen).to.equal(0);
+    answerer.announceKeys([reference(1)]);
+    await settle();
+    expect(source.lookups, 'nothing is asked of it any more').to.equal(6);
+  });
+
+  it('asks for keys of KMEs without streams together, also while the first is being asked for', async () => {
+    start();
+    const opened: string[] = [];
+    const api = { api: 'etsi014' as const, needsStream: false };
+    const without = Object.assign(Object.create(source), api, {
+      openLookup: async (drawer: string) => {
+        opened.push(drawer);
+        return source.openLookup(drawer);
+      },
+    });
+    await answerer.close();
+    start({ source: without });
+    const keys = [1, 2, 3].map(
+      (fill) => ({ api: 'etsi014', drawer: 'siteA', keyId: new Uint8Array(16).fill(fill) }) as const,
+    );
+    answerer.announceKeys(keys);
+    await settle();
+    expect(heard).to.have.length(3);
+    expect(opened).to.deep.equal(['siteA']);
+    await answerer.close();
+    for (const key of keys) expect(store.find(key)?.secret.wipe()).to.equal(undefined);
+    store.close();
   });
 
   it('drops a key whose check value differs', async () => {

@@ -300,6 +300,7 @@ class World {
       hooks: {
         streamOpened: (ksid) => toA((pool) => pool.streamOpened(ksid)),
         streamFailed: (ksid) => toA((pool) => pool.streamFailed(ksid)),
+        streamLost: (ksid) => toA((pool) => pool.streamLost(ksid)),
         keyFetched: (reference, secret) => {
           const agrees = this.#checks.get(referenceText(reference)) === hexOf(secret.expose());
           toA((pool) => {
