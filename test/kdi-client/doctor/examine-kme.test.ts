@@ -11,6 +11,8 @@ import {
 } from '../../../kdi-client/index.ts';
 import { disagreeing, type Etsi004Layer, type KmeSettings } from '../../../qkd-sim/index.ts';
 import { testPki } from '../../qkd-sim/kme/kme-fixture.ts';
+import { httpsKme } from '../support/https-kme.ts';
+import { testPki as clientPki } from '../support/test-pki.ts';
 import { APIS, type ApiUnderTest, checkOf, examinePair, failedOf, tlsOf } from './doctor-fixture.ts';
 
 const DAY_MS = 86_400_000;
@@ -267,6 +269,34 @@ describe('doctor: certificates and names', () => {
     }
   });
 
+  it('a KME certificate without SAN: by its KME ID, which is its common name', async () => {
+    const pki = await testPki();
+    const nowMs = Date.now();
+    const bare = await issueLeaf(pki.ca, 'kme', { commonName: 'kme-a', nowMs });
+    const kme = await httpsKme(await clientPki(), () => ({ status: 401 }), {
+      cert: bare.certPem,
+      key: bare.keyPem,
+      ca: pki.ca.certPem,
+    });
+    const examine = (kmeId?: string) =>
+      examineKme({
+        own: {
+          url: `etsi014://127.0.0.1:${kme.port}`,
+          saeId: 'siteA',
+          tls: { ...tlsOf(pki.siteA, pki.ca), ...(kmeId === undefined ? {} : { kmeId }) },
+        },
+        peerSaeId: 'siteB',
+        nowMs,
+      });
+    try {
+      expect(checkOf(await examine(), 'kme-certificate')).to.include({ ok: false, configHint: 'kme-id: kme-a' });
+      expect(checkOf(await examine('kme-a'), 'kme-certificate').ok).to.equal(true);
+      expect(checkOf(await examine('kme-b'), 'kme-certificate').detail).to.include("not 'kme-b'");
+    } finally {
+      await kme.close();
+    }
+  });
+
   it('a KME certificate that has expired', async () => {
     const pki = await testPki();
     const nowMs = Date.now();
@@ -277,8 +307,6 @@ describe('doctor: certificates and names', () => {
       notBeforeMs: nowMs - 30 * DAY_MS,
       validityDays: 10,
     });
-    const { httpsKme } = await import('../support/https-kme.ts');
-    const { testPki: clientPki } = await import('../support/test-pki.ts');
     const kme = await httpsKme(await clientPki(), () => ({ json: {} }), {
       cert: old.certPem,
       key: old.keyPem,
