@@ -3,7 +3,7 @@
  * peer is there is known once it has authenticated itself and said hello; its
  * keys are then the ones for connections to this address.
  */
-import type { DrawerGreeting } from '../../tls-ext/index.ts';
+import { type DrawerGreeting, HELLO_TIMEOUT_MS, helloOverdue } from '../../tls-ext/index.ts';
 import type { EventLog } from '../log.ts';
 import { type Requirement, stricterRequirement } from '../policy.ts';
 import type { ChannelEnd } from './channel-dialler.ts';
@@ -33,6 +33,7 @@ export class DrawerChannel implements ChannelEnd, PeerChannel {
   readonly #options: DrawerChannelOptions;
   #keys: PeerKeys | undefined;
   #connection: Connection | undefined;
+  #helloTimer: NodeJS.Timeout | undefined;
   #peerRequirement: Requirement | undefined;
   /** Ends when the channel leads to other keys. */
   #same = new AbortController();
@@ -64,6 +65,7 @@ export class DrawerChannel implements ChannelEnd, PeerChannel {
     const greeting = this.#options.createGreeting();
     this.#connection = { peerSae, greeting, send, hangUp, joined: false };
     send(greeting.hello());
+    this.#helloTimer = setTimeout(() => hangUp(helloOverdue()), HELLO_TIMEOUT_MS);
   }
 
   receive(bytes: Uint8Array): void {
@@ -82,6 +84,7 @@ export class DrawerChannel implements ChannelEnd, PeerChannel {
     }
     const { peer } = greeting;
     if (peer === undefined) return;
+    clearTimeout(this.#helloTimer);
     connection.joined = true;
     this.#peerRequirement = peer.services.map(({ require }) => require).reduce(stricter, undefined);
     this.#use(this.#options.keysOf(this, peerSae, peer.instance));
@@ -89,6 +92,7 @@ export class DrawerChannel implements ChannelEnd, PeerChannel {
   }
 
   disconnected(): void {
+    clearTimeout(this.#helloTimer);
     const joined = this.#connection?.joined;
     this.#connection = undefined;
     if (joined) this.#keys?.disconnected(this);

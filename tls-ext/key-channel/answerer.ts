@@ -14,6 +14,7 @@ import {
   MAX_ENDED_STREAMS,
   MAX_KEY_TTL_SECONDS,
   MAX_STREAMS_PER_INSTANCE,
+  QKD_KEY_BYTES,
 } from './limits.ts';
 import { encodeMessage } from './message-codec.ts';
 import type {
@@ -92,6 +93,12 @@ export class KeyChannelAnswerer implements AnswererApi {
     const stream = this.#streams.get(hexOf(ksid));
     // Closed by the drawer while our KME was opening it.
     if (stream === undefined) return [];
+    // No key fits into a chunk.
+    if (keyChunkSizeBytes < QKD_KEY_BYTES) {
+      this.#write(stream.connection, { type: 'failed', ksid, reason: 'qos_not_met', retrying: false });
+      this.#endStream(stream, 'closed');
+      return this.#flush();
+    }
     stream.keyChunkSizeBytes = keyChunkSizeBytes;
     this.#sendStreamState(stream);
     return this.#flush();
@@ -132,7 +139,8 @@ export class KeyChannelAnswerer implements AnswererApi {
 
   reportPending(reference: QkdKeyReference): AnswererEvent[] {
     const key = this.#keys.get(referenceId(reference));
-    if (key !== undefined && key.ownCheck === undefined) {
+    // Said once, however often our KME has not got it yet.
+    if (key !== undefined && key.ownCheck === undefined && !key.pending) {
       key.pending = true;
       this.#sendResult(key, { status: 'pending' });
     }
@@ -154,6 +162,10 @@ export class KeyChannelAnswerer implements AnswererApi {
   }
 
   tick(nowMs: number): AnswererEvent[] {
+    for (const connection of [...this.#connections.values()]) {
+      const overdue = connection.channel.overdue(nowMs);
+      if (overdue !== undefined) this.#fail(connection, overdue, nowMs);
+    }
     for (const key of [...this.#keys.values()]) if (nowMs >= key.expiresAtMs) this.#withdraw(key, 'expired');
     for (const instance of [...this.#instances.values()]) {
       if (instance.connections.size > 0) continue;

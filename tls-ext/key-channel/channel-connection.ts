@@ -1,6 +1,7 @@
 /** What both ends do with a single connection: cut it into messages, and end it when the peer is at fault. */
 import { KeyChannelError, KeyChannelErrorCode } from './errors.ts';
 import { MessageFramer } from './framing.ts';
+import { HELLO_TIMEOUT_MS } from './limits.ts';
 import type { AbortMessage, AbortReason, KeyChannelMessage } from './messages.ts';
 
 const abortReasons: Readonly<Record<KeyChannelErrorCode, AbortReason | undefined>> = {
@@ -13,6 +14,8 @@ const abortReasons: Readonly<Record<KeyChannelErrorCode, AbortReason | undefined
   [KeyChannelErrorCode.unknownBatch]: 'unknown_batch',
   [KeyChannelErrorCode.limit]: 'limit',
   [KeyChannelErrorCode.selfConnection]: 'self_connection',
+  // Whoever does not say hello hears nothing either.
+  [KeyChannelErrorCode.timeout]: undefined,
   // An abort is not answered.
   [KeyChannelErrorCode.peerAbort]: undefined,
 };
@@ -20,9 +23,18 @@ const abortReasons: Readonly<Record<KeyChannelErrorCode, AbortReason | undefined
 export class ChannelConnection {
   readonly #framer = new MessageFramer();
   #helloReceived = false;
+  #waitsSinceMs: number | undefined;
 
   get helloReceived(): boolean {
     return this.#helloReceived;
+  }
+
+  /** What is wrong with a peer that has not said hello since the first call of this, `HELLO_TIMEOUT_MS` ago. */
+  overdue(nowMs: number): KeyChannelError | undefined {
+    if (this.#helloReceived) return undefined;
+    this.#waitsSinceMs ??= nowMs;
+    if (nowMs - this.#waitsSinceMs < HELLO_TIMEOUT_MS) return undefined;
+    return helloOverdue();
   }
 
   /**
@@ -52,6 +64,11 @@ export class ChannelConnection {
       throw error;
     }
   }
+}
+
+/** No hello within `HELLO_TIMEOUT_MS`. */
+export function helloOverdue(): KeyChannelError {
+  return new KeyChannelError(KeyChannelErrorCode.timeout, `no hello within ${HELLO_TIMEOUT_MS / 1000} s`);
 }
 
 /** The message that tells the peer of its fault, if it is to be told. */

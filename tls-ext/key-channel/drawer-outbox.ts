@@ -65,7 +65,10 @@ export class DrawerOutbox {
       const batchKeys = keys.slice(at, at + MAX_KEYS_PER_BATCH);
       const batch = this.#nextBatch++;
       this.#batches.set(batch, batchKeys);
-      for (const key of batchKeys) key.sent = true;
+      for (const key of batchKeys) {
+        key.sent = true;
+        key.heard = 'nothing';
+      }
       const ttlEndsAtMs = Math.min(...batchKeys.map((key) => key.ttlEndsAtMs));
       this.#write({
         type: 'keys',

@@ -2,7 +2,8 @@
 import { hexOf } from '../bytes/index.ts';
 import type { QkdKeyReference } from '../engine-types.ts';
 import type { CheckValues } from './check-value.ts';
-import { KeyChannelMisuseError } from './errors.ts';
+import { KeyChannelError, KeyChannelErrorCode, KeyChannelMisuseError } from './errors.ts';
+import type { KeyResult } from './messages.ts';
 import { ksidOf, referenceId } from './reference-id.ts';
 import type { AnnouncedKey, KeyStreamQos } from './types.ts';
 
@@ -15,6 +16,8 @@ export interface Key {
   readonly ttlEndsAtMs: number;
   /** Whether the present answerer instance may know of it. */
   sent: boolean;
+  /** What the answerer has said of it since it was announced last. */
+  heard: 'nothing' | 'pending' | 'result';
   acked: boolean;
   ended: boolean;
 }
@@ -31,6 +34,26 @@ export interface Stream extends Group {
   state: 'opening' | 'open' | 'ending';
   /** Whether the present answerer instance may know of it. */
   sent: boolean;
+}
+
+/**
+ * Throws `KeyChannelError` on results that their batch does not allow: each key that lives gets at most one
+ * `pending`, and then one other. Checked for the whole message before any of it has an effect.
+ */
+export function expectLegalResults(keys: readonly Key[], results: readonly KeyResult[]): void {
+  const heard = new Map<Key, Key['heard']>();
+  for (const { position, status } of results) {
+    const key = keys[position];
+    if (key === undefined) {
+      throw new KeyChannelError(KeyChannelErrorCode.unknownBatch, `result for key ${position} of ${keys.length}`);
+    }
+    if (key.ended) continue;
+    const before = heard.get(key) ?? key.heard;
+    if (before === 'result' || (before === 'pending' && status === 'pending')) {
+      throw new KeyChannelError(KeyChannelErrorCode.unexpectedMessage, `${status}, of a key that was answered before`);
+    }
+    heard.set(key, status === 'pending' ? 'pending' : 'result');
+  }
 }
 
 /** Throws `KeyChannelMisuseError` unless these are different keys of ours, all of `stream` (004) or all of none (014, SKIP). */

@@ -5,7 +5,7 @@ import { abortFor, ChannelConnection, unexpected } from './channel-connection.ts
 import { deriveCheckValues } from './check-value.ts';
 import { DrawerHealth } from './drawer-health.ts';
 import { DrawerOutbox } from './drawer-outbox.ts';
-import { expectOneBatch, type Group, type Key, type Stream } from './drawer-records.ts';
+import { expectLegalResults, expectOneBatch, type Group, type Key, type Stream } from './drawer-records.ts';
 import { KeyChannelError, KeyChannelErrorCode, KeyChannelMisuseError } from './errors.ts';
 import type { DrawerGreeting } from './greeting.ts';
 import { MAX_KEY_TTL_SECONDS, MAX_KEYS_PER_BATCH, PROBE_KEYS } from './limits.ts';
@@ -104,12 +104,7 @@ export class KeyChannelDrawer implements DrawerApi {
     const connection = this.#connection;
     if (connection === undefined) return [];
     const error = connection.receive(bytes, (message) => this.#handle(message, nowMs));
-    if (error !== undefined) {
-      const abort = abortFor(error);
-      if (abort !== undefined) this.#write(abort);
-      this.#connection = undefined;
-      this.#events.push({ type: 'failed', error });
-    }
+    if (error !== undefined) this.#fail(error);
     return this.#flush();
   }
 
@@ -179,6 +174,7 @@ export class KeyChannelDrawer implements DrawerApi {
         checks: deriveCheckValues(reference, secret),
         ttlEndsAtMs: nowMs + Math.min(ttlMs, 1000 * MAX_KEY_TTL_SECONDS),
         sent: false,
+        heard: 'nothing',
         acked: false,
         ended: false,
       };
@@ -206,6 +202,8 @@ export class KeyChannelDrawer implements DrawerApi {
   }
 
   tick(nowMs: number): DrawerEvent[] {
+    const overdue = this.#connection?.overdue(nowMs);
+    if (overdue !== undefined) this.#fail(overdue);
     const expired = [...this.#keys.values()].filter((key) => nowMs >= key.ttlEndsAtMs - this.#ttlMarginMs);
     for (const key of expired) this.#withdraw(key, 'expired');
     // Without a connection the answerer's own TTL does the same.
@@ -295,15 +293,12 @@ export class KeyChannelDrawer implements DrawerApi {
     const keys = this.#outbox.keysOf(batch);
     // All of its keys have ended.
     if (keys === undefined) return;
+    expectLegalResults(keys, results);
     for (const result of results) {
-      const key = keys[result.position];
-      if (key === undefined) {
-        throw new KeyChannelError(
-          KeyChannelErrorCode.unknownBatch,
-          `result for key ${result.position} of ${keys.length}`,
-        );
-      }
-      if (!key.ended) this.#onResult(key, result);
+      const key = keys[result.position] as Key;
+      if (key.ended) continue;
+      key.heard = result.status === 'pending' ? 'pending' : 'result';
+      this.#onResult(key, result);
     }
   }
 
@@ -311,6 +306,7 @@ export class KeyChannelDrawer implements DrawerApi {
     switch (result.status) {
       case 'acked':
         if (!constantTimeEqual(result.check, key.checks.answerer)) this.#onMismatch(key);
+        // Announced again after a reconnect, it may have been acked before.
         else if (!key.acked) this.#onAcked(key);
         return;
       case 'pending':
@@ -410,6 +406,13 @@ export class KeyChannelDrawer implements DrawerApi {
     key.ended = true;
     key.group.keys.delete(key);
     this.#keys.delete(key.id);
+  }
+
+  #fail(error: KeyChannelError): void {
+    const abort = abortFor(error);
+    if (abort !== undefined) this.#write(abort);
+    this.#connection = undefined;
+    this.#events.push({ type: 'failed', error });
   }
 
   #write(message: KeyChannelMessage): void {

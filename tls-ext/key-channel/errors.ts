@@ -18,6 +18,8 @@ export const KeyChannelErrorCode = {
   limit: 'ERR_KEYCHANNEL_LIMIT',
   /** Both ends have one instance: a process reached itself. */
   selfConnection: 'ERR_KEYCHANNEL_SELF_CONNECTION',
+  /** The peer did not say hello in time. */
+  timeout: 'ERR_KEYCHANNEL_TIMEOUT',
   /** The peer ended the channel with an `abort` message; the message text says why. */
   peerAbort: 'ERR_KEYCHANNEL_PEER_ABORT',
 } as const;

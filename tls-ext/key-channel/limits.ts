@@ -9,6 +9,11 @@ export const KSID_BYTES = 16;
 /** A check value of one key. */
 export const CHECK_BYTES = 16;
 
+/** How long a peer may take to say hello. */
+export const HELLO_TIMEOUT_MS = 30_000;
+/** The QKD keys that chunks are cut into. A chunk that is shorter holds none. */
+export const QKD_KEY_BYTES = 32;
+
 /** Longest body of a message. The largest legal one, `keys` with 128 references of the longest kind, stays below. */
 export const MAX_MESSAGE_BYTES = 0x1_4000;
 /** Most keys in one `keys` message: 4 KiB of key as 32-byte keys. */

@@ -17,6 +17,7 @@ import {
   MAX_SERVICES,
   MAX_STATE_REASONS,
   PROTOCOL_VERSION,
+  QKD_KEY_BYTES,
 } from './limits.ts';
 import {
   type AbortReason,
@@ -140,7 +141,7 @@ function encodeBody(writer: ByteWriter, message: KeyChannelMessage): void {
       writer.bytes(exactly(message.ksid, KSID_BYTES)).u8(closeReasons.code(message.reason));
       return;
     case 'opened':
-      writer.bytes(exactly(message.ksid, KSID_BYTES)).u32(message.keyChunkSizeBytes);
+      writer.bytes(exactly(message.ksid, KSID_BYTES)).u32(within(message.keyChunkSizeBytes, QKD_KEY_BYTES, MAX_U32));
       return;
     case 'failed':
       writer.bytes(exactly(message.ksid, KSID_BYTES)).u8(streamFailures.code(message.reason));
@@ -222,7 +223,7 @@ function decodeBody(type: KeyChannelMessage['type'], reader: ByteReader): KeyCha
     case 'close_stream':
       return { type, ksid: reader.bytes(KSID_BYTES).slice(), reason: known(closeReasons, reader.u8()) };
     case 'opened':
-      return { type, ksid: reader.bytes(KSID_BYTES).slice(), keyChunkSizeBytes: bounded(reader.u32(), 1, 0xffff_ffff) };
+      return { type, ksid: reader.bytes(KSID_BYTES).slice(), keyChunkSizeBytes: chunkSize(reader.u32()) };
     case 'failed':
       return {
         type,
@@ -253,7 +254,7 @@ function decodeService(reader: ByteReader): ServiceRequirement {
 
 function encodeQos(writer: ByteWriter, qos: KeyStreamQos): void {
   writer
-    .u32(within(qos.keyChunkSizeBytes, 1, 0xffff_ffff))
+    .u32(within(qos.keyChunkSizeBytes, QKD_KEY_BYTES, MAX_U32))
     .u32(qos.maxBps)
     .u32(qos.minBps)
     .u32(qos.jitterBps);
@@ -265,7 +266,7 @@ function encodeQos(writer: ByteWriter, qos: KeyStreamQos): void {
 
 function decodeQos(reader: ByteReader): KeyStreamQos {
   const qos = {
-    keyChunkSizeBytes: bounded(reader.u32(), 1, 0xffff_ffff),
+    keyChunkSizeBytes: chunkSize(reader.u32()),
     maxBps: reader.u32(),
     minBps: reader.u32(),
     jitterBps: reader.u32(),
@@ -308,6 +309,12 @@ function known<Name extends string>(table: CodeTable<Name>, code: number): Name 
 
 function flag(reader: ByteReader): boolean {
   return bounded(reader.u8(), 0, 1) === 1;
+}
+
+const MAX_U32 = 0xffff_ffff;
+
+function chunkSize(bytes: number): number {
+  return bounded(bytes, QKD_KEY_BYTES, MAX_U32);
 }
 
 function bounded(value: number, min: number, max: number): number {

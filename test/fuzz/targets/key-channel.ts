@@ -124,7 +124,7 @@ function messageOf({ kind, argument, payload }: Operation, batch: number): KeyCh
     case Say.close:
       return { type: 'close_stream', ksid, reason: argument > 127 ? 'mismatch' : 'finished' };
     case Say.opened:
-      return { type: 'opened', ksid, keyChunkSizeBytes: payload[0] ?? 32 };
+      return { type: 'opened', ksid, keyChunkSizeBytes: Math.max(payload[0] ?? 0, 32) };
     case Say.failed:
       return { type: 'failed', ksid, reason: 'lost', retrying: argument > 127 };
     default: {
@@ -179,7 +179,8 @@ class Judge {
   }
 
   #expectAbort(before: readonly EndEvent[], error: KeyChannelError): void {
-    if (error.code === KeyChannelErrorCode.peerAbort) return;
+    // An abort is not answered, and who never says hello is not told.
+    if (error.code === KeyChannelErrorCode.peerAbort || error.code === KeyChannelErrorCode.timeout) return;
     const last = before.filter((event) => event.type === 'write').at(-1);
     const [message] = last === undefined ? [] : [...new MessageFramer().push(last.bytes)];
     if (message?.type !== 'abort') throw new Error(`no abort for: ${error.message}`);

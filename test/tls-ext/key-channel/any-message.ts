@@ -68,7 +68,7 @@ export const anyMessage: fc.Arbitrary<KeyChannelMessage> = fc.oneof(
     type: fc.constant('stream' as const),
     ksid: bytes(16),
     qos: fc.record({
-      keyChunkSizeBytes: fc.integer({ min: 1, max: 0xffff_ffff }),
+      keyChunkSizeBytes: fc.integer({ min: 32, max: 0xffff_ffff }),
       maxBps: u32,
       minBps: u32,
       jitterBps: u32,
@@ -97,7 +97,7 @@ export const anyMessage: fc.Arbitrary<KeyChannelMessage> = fc.oneof(
   fc.record({
     type: fc.constant('opened' as const),
     ksid: bytes(16),
-    keyChunkSizeBytes: fc.integer({ min: 1, max: 0xffff_ffff }),
+    keyChunkSizeBytes: fc.integer({ min: 32, max: 0xffff_ffff }),
   }),
   fc.record({ type: fc.constant('failed' as const), ksid: bytes(16), reason: failure, retrying: fc.boolean() }),
   fc.record({

@@ -366,6 +366,48 @@ describe('key channel, both ends', () => {
       expect(brief(link.takeDrawer())).to.deep.equal(['key-offerable 01/2/0']);
     });
 
+    it('of nobody: what is left stands before keys that were seen, needs no second `opened`, and lives on', () => {
+      const link = new Link().connect().openStream(k);
+      link.announce(keys(4));
+      for (const reference of keys(4)) link.provide(reference);
+      // The last one is used at both ends, one in the middle at the answerer alone.
+      link.fromDrawer(link.drawer.keyUsed(reference004(k, 3)));
+      link.answerer.keyEnded(reference004(k, 3));
+      link.answerer.keyEnded(reference004(k, 1));
+      link.disconnect();
+      link.takeDrawer();
+      link.takeAnswerer();
+      link.connect();
+      expect(brief(link.takeDrawer())).to.deep.equal(['ready same', 'peer-state', 'key-withdrawn 01/1/0 unavailable']);
+      expect(brief(link.takeAnswerer()).join()).to.not.contain('keys-announced');
+      link.announce([reference004(k, 4)]);
+      link.provide(reference004(k, 4));
+      expect(brief(link.takeDrawer())).to.deep.equal(['key-offerable 01/4/0']);
+      // What is left is dropped at both ends: it was known at both.
+      link.takeAnswerer();
+      for (const index of [0, 2]) link.fromDrawer(link.drawer.keyDropped(reference004(k, index)));
+      expect(brief(link.takeAnswerer())).to.deep.equal([
+        'key-withdrawn 01/0/0 dropped accepted',
+        'key-withdrawn 01/2/0 dropped accepted',
+      ]);
+    });
+
+    it('of nobody: a key that is pending is said to be so once on each connection', () => {
+      const link = new Link().connect();
+      link.announce([reference014(9)]);
+      const heard = () => {
+        link.fromAnswerer(link.answerer.reportPending(reference014(9)));
+        link.fromAnswerer(link.answerer.reportPending(reference014(9)));
+        return brief(link.takeDrawer()).filter((event) => event.startsWith('failed'));
+      };
+      expect(heard()).to.deep.equal([]);
+      link.disconnect();
+      link.connect();
+      expect(heard()).to.deep.equal([]);
+      link.provide(reference014(9));
+      expect(brief(link.takeDrawer())).to.deep.equal(['key-offerable 09']);
+    });
+
     it('of nobody: a key that was used or wiped at the answerer is withdrawn, never fetched again', () => {
       const link = new Link().connect().openStream(k);
       link.announce(keys(2));

@@ -68,7 +68,7 @@ describe('key channel, a peer at fault', () => {
       ['a second hello', [hello(0xd1), hello(0xd1)], 'UNEXPECTED_MESSAGE', 'unexpected_message'],
       [
         "the answerer's own messages",
-        [hello(0xd1), { type: 'opened', ksid: k, keyChunkSizeBytes: 1 }],
+        [hello(0xd1), { type: 'opened', ksid: k, keyChunkSizeBytes: 32 }],
         'UNEXPECTED_MESSAGE',
         'unexpected_message',
       ],
@@ -236,7 +236,7 @@ describe('key channel, a peer at fault', () => {
     for (const [title, messages, code, reason] of [
       [
         'a message before hello',
-        [{ type: 'opened', ksid: k, keyChunkSizeBytes: 1 }],
+        [{ type: 'opened', ksid: k, keyChunkSizeBytes: 32 }],
         'UNEXPECTED_MESSAGE',
         'unexpected_message',
       ],
@@ -285,16 +285,65 @@ describe('key channel, a peer at fault', () => {
     expect(said(events)).to.deep.equal([{ type: 'dropped', reason: 'mismatch', references: [reference014(1)] }]);
   });
 
-  it('the drawer offers a key once however often it is acked, and not after it ended', () => {
+  it('the drawer offers a key once, and not after it ended', () => {
     const { drawer } = tellDrawer([hello(0xa1)]);
     const { answerer: check } = deriveCheckValues(reference014(1), keyOf(1));
     drawer.announce([{ reference: reference014(1), secret: keyOf(1) }], 60_000, 0);
     const ack = encodeMessage({ type: 'results', batch: 0, results: [{ position: 0, status: 'acked', check }] });
-    expect(brief(drawer.receive(concatBytes(ack, ack), 0))).to.deep.equal(['key-offerable 01']);
+    expect(brief(drawer.receive(ack, 0))).to.deep.equal(['key-offerable 01']);
     drawer.keyUsed(reference014(1));
     expect(drawer.receive(ack, 0)).to.deep.equal([]);
     drawer.tick(0);
     expect(drawer.receive(ack, 0)).to.deep.equal([]);
+  });
+
+  describe('the drawer takes one `pending` and one other result of a key that lives, and ends the connection on', () => {
+    const { answerer: check } = deriveCheckValues(reference014(1), keyOf(1));
+    const acked = { position: 0, status: 'acked', check } as const;
+    const pending = { position: 0, status: 'pending' } as const;
+    const unavailable = { position: 0, status: 'unavailable' } as const;
+    for (const [title, ...messages] of [
+      ['two acks', [acked], [acked]],
+      ['two acks in one message, of which nothing has an effect', [acked, acked]],
+      ['two that are pending', [pending], [pending]],
+      ['pending after the ack', [pending], [acked], [pending]],
+      ['unavailable after the ack', [acked], [unavailable]],
+    ] as const) {
+      it(title, () => {
+        const { drawer } = tellDrawer([hello(0xa1)]);
+        drawer.announce([{ reference: reference014(1), secret: keyOf(1) }], 60_000, 0);
+        const results = messages.map((list) => encodeMessage({ type: 'results', batch: 0, results: [...list] }));
+        const events = drawer.receive(concatBytes(...results), 0);
+        expect(brief(events).at(-1)).to.equal('failed ERR_KEYCHANNEL_UNEXPECTED_MESSAGE');
+        expect(said(events).at(-1)).to.deep.equal({ type: 'abort', reason: 'unexpected_message' });
+        const offerable = messages.length > 1 && messages.some(([first]) => first?.status === 'acked');
+        expect(brief(events).includes('key-offerable 01')).to.equal(offerable);
+      });
+    }
+  });
+
+  it('each end hangs up on a peer that does not say hello in time', () => {
+    const drawer = newDrawer();
+    drawer.connected();
+    const answerer = newAnswerer();
+    answerer.connected(1, []);
+    for (const end of [drawer, answerer]) {
+      expect(end.tick(1_000)).to.deep.equal([]);
+      expect(end.tick(30_999)).to.deep.equal([]);
+      expect(brief(end.tick(31_000))).to.deep.equal(['failed ERR_KEYCHANNEL_TIMEOUT']);
+      expect(end.tick(99_000)).to.deep.equal([]);
+    }
+    const { drawer: greeted } = tellDrawer([hello(0xa1)]);
+    greeted.tick(1_000);
+    expect(greeted.tick(99_000)).to.deep.equal([]);
+  });
+
+  it('the answerer takes no stream whose chunks hold no key', () => {
+    const { answerer } = tellAnswerer([hello(0xd1)]);
+    answerer.receive(1, encodeMessage(stream), 0);
+    const events = answerer.streamOpened(k, 31);
+    expect(said(events)).to.deep.equal([{ type: 'failed', ksid: k, reason: 'qos_not_met', retrying: false }]);
+    expect(brief(events)).to.include('stream-ended 01 closed');
   });
 
   it('the drawer does not offer a key that it dropped before the ack came', () => {
