@@ -79,7 +79,10 @@ export class RecordBytes {
    * copied and the chunk is free. Throws `TlsError` as soon as a header is impossible.
    */
   advance(): boolean {
-    return this.#partial === undefined ? this.#advanceInChunk() : this.#advanceInPartial(this.#partial);
+    const whole = this.#partial === undefined ? this.#advanceInChunk() : this.#advanceInPartial(this.#partial);
+    // An idle connection holds on to no record.
+    if (!whole) this.bytes = nothing;
+    return whole;
   }
 
   #advanceInChunk(): boolean {

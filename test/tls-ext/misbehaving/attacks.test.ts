@@ -3,12 +3,7 @@ import { expect } from 'chai';
 import type { PskDecision } from '../../../tls-ext/index.ts';
 import type { ClientHello } from '../../../tls-ext/messages/index.ts';
 import { clientIdentity, enginePair, expectConnected, qkdPsk } from '../engine/engine-pair.ts';
-import {
-  againstClient,
-  againstServer,
-  changeClientHello,
-  changeHelloRetryRequest,
-} from '../handshake/misbehaving-peer.ts';
+import { changeClientHello, changeHelloRetryRequest } from './middleman.ts';
 import { isNamedTest, readDocument } from './named-tests.ts';
 
 type Extensions = ClientHello['extensions'];
@@ -40,8 +35,8 @@ describe('a middleman without keys', () => {
   };
   for (const [name, edit] of Object.entries(edits)) {
     it(name, () => {
-      const tamper = changeClientHello((hello) => ({ ...hello, extensions: edit(hello.extensions) }));
-      const pair = againstClient(tamper, withKey()).run();
+      const cut = changeClientHello((hello) => ({ ...hello, extensions: edit(hello.extensions) }));
+      const pair = enginePair({ ...withKey(), cut }).run();
       // The transcripts differ, so the keys do: the client can't even read what follows ServerHello.
       expect(pair.client.error?.code).to.equal('ERR_TLS_BAD_RECORD_MAC');
       expect(pair.client.summary).to.equal(undefined);
@@ -50,7 +45,7 @@ describe('a middleman without keys', () => {
   }
 
   it('takes the hybrid group out of ClientHello', () => {
-    const tamper = changeClientHello((hello) => ({
+    const cut = changeClientHello((hello) => ({
       ...hello,
       extensions: {
         ...hello.extensions,
@@ -58,17 +53,18 @@ describe('a middleman without keys', () => {
         keyShare: [{ group: 29, keyExchange: new Uint8Array(32).fill(9) }],
       },
     }));
-    const pair = againstClient(tamper).run();
+    const pair = enginePair({ cut }).run();
     expect(pair.client.error?.code).to.equal('ERR_TLS_ILLEGAL_PARAMETER');
     expect(pair.server.summary).to.equal(undefined);
   });
 
   it('asks for a weaker group in the place of the server', () => {
     // The server wanted P-256, the client is told X25519: the second ClientHello is not what the server asked for.
-    const pair = againstServer(
-      changeHelloRetryRequest((retry) => ({ ...retry, extensions: { ...retry.extensions, keyShare: 29 } })),
-      { client: { groups: [0x11ec, 29, 23] }, server: { groups: [23] } },
-    ).run();
+    const pair = enginePair({
+      client: { groups: [0x11ec, 29, 23] },
+      server: { groups: [23] },
+      cut: changeHelloRetryRequest((retry) => ({ ...retry, extensions: { ...retry.extensions, keyShare: 29 } })),
+    }).run();
     expect(pair.client.summary).to.equal(undefined);
     expect(pair.server.error?.code).to.equal('ERR_TLS_ILLEGAL_PARAMETER');
   });

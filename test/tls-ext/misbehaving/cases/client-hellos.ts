@@ -1,4 +1,5 @@
 /** What a client must not accept in ServerHello, HelloRetryRequest and EncryptedExtensions. */
+import { decodeClientHello, defaultCodePoints, isGrease } from '../../../../tls-ext/messages/index.ts';
 import {
   casesAgainst,
   decodeError,
@@ -9,6 +10,7 @@ import {
   unexpectedMessage,
   unsupportedExtension,
 } from '../case.ts';
+import type { ScriptedPeer } from '../scripted-peer.ts';
 import {
   addExtension,
   after,
@@ -49,6 +51,16 @@ const noKey = { psk: 'unavailable' } as const;
 const sessionIdAt = 4 + 2 + 32 + 1;
 const suiteAt = sessionIdAt + 32;
 const compressionAt = suiteAt + 2;
+
+/** The reserved extension that the client sent, so that servers stay used to unknown ones. */
+function greaseOf(peer: ScriptedPeer): number {
+  const { extensionList } = decodeClientHello(bodyOf(peer.heard.get('ClientHello')), defaultCodePoints);
+  const found = extensionList.find(({ type }) => isGrease(type));
+  if (found === undefined) throw new Error('no GREASE in ClientHello');
+  return found.type;
+}
+
+const bodyOf = (message: Uint8Array | undefined) => (message ?? new Uint8Array(4)).subarray(4);
 
 /** A ServerHello of an older version: no supported_versions, and the mark that RFC 9846 puts into its random. */
 function older(mark: readonly number[]): Edit {
@@ -120,6 +132,11 @@ export const clientHelloCases = [
       pskAlone,
     ],
     'ServerHello with an unknown extension': [addExtension(SH, unknown), unsupportedExtension],
+    'ServerHello with an answer to GREASE': [
+      alterExtensions(SH, (list, peer) => [...list, { type: greaseOf(peer), data: new Uint8Array(0) }]),
+      unsupportedExtension,
+      { client: { grease: true } },
+    ],
     'ServerHello with ALPN': [addExtension(SH, extension(16, 0, 2, 1, 0x61)), illegalParameter],
     'ServerHello with a cookie': [addExtension(SH, extension(44, 0, 1, 1)), illegalParameter],
     'ServerHello with qkd_psk': [addExtension(SH, qkdPsk(0, 1)), illegalParameter, psk],

@@ -1,7 +1,10 @@
 /** What a server must not accept in ClientHello, and what it must pass over. */
+import { expect } from 'chai';
+import { encode } from '../../../../tls-ext/bytes/index.ts';
 import {
   badBinderAlone,
   badBinderBesideCertificates,
+  type Cases,
   casesAgainst,
   decodeError,
   handshakeFailure,
@@ -11,6 +14,7 @@ import {
   protocolVersion,
   unexpectedMessage,
 } from '../case.ts';
+import type { Outcome, Scenario } from '../handshakes.ts';
 import {
   act,
   addExtension,
@@ -28,6 +32,7 @@ import {
   framed,
   insteadOf,
   nothing,
+  type RawExtension,
   removeExtension,
   repeatExtension,
   sendMessage,
@@ -61,11 +66,48 @@ const zeros = (count: number) => Array.from({ length: count }, () => 0);
 const offCurve = [4, ...Array.from({ length: 64 }, () => 1)];
 const offersGroup = (group: number): Edit => setExtension(CH, 10, 0, 2, group >> 8, group & 0xff);
 
+/** What the second ClientHello must not change. */
+const secondClientHellos = (suffix: string, scenario: Scenario): Cases => {
+  const edits: Readonly<Record<string, Edit>> = {
+    'with another server name': setExtension(CH2, 0, ...hostName(0, 0x61)),
+    'with other suites': cipherSuites(CH2, 0x1303),
+    'with another random': setByte(CH2, 6, flip),
+    'with another session ID': setByte(CH2, 39, flip),
+    'with an extension more': addExtension(CH2, extension(0x7777)),
+    'with an extension less': removeExtension(CH2, 0),
+    'with the old share': shares(CH2, ENTRY(29, zeros(32))),
+    'with two shares': shares(CH2, ENTRY(29, zeros(32)), ENTRY(23, offCurve)),
+    'with no share': shares(CH2),
+  };
+  const cases = Object.entries(edits).map(([name, edit]) => [
+    `the second ClientHello ${name}${suffix}`,
+    [edit, illegalParameter, scenario] as const,
+  ]);
+  return Object.fromEntries(cases);
+};
+
+/** pre_shared_key with so many identities that nobody knows. */
+function manyPsks(count: number): RawExtension {
+  const data = encode((writer) => {
+    writer.vector(2, () => {
+      for (let i = 0; i < count; i++) writer.vector(2, Uint8Array.of(0x70, i)).u32(0);
+    });
+    writer.vector(2, () => {
+      for (let i = 0; i < count; i++) writer.vector(1, new Uint8Array(32));
+    });
+  });
+  return { type: 41, data };
+}
+
+/** What each question for a PSK listed. */
+const offeredTo = ({ side }: Outcome) =>
+  side.events.flatMap((event) => (event.type === 'psk-required' ? [event.offered] : []));
+
 /** legacy_compression_methods stand behind one suite. */
 const compressionMethods = (...methods: readonly number[]): Edit =>
   alterBody(CH, (body) => Uint8Array.of(...body.subarray(0, 71), methods.length, ...methods, ...body.subarray(73)));
-const cipherSuites = (...suites: readonly number[]): Edit =>
-  alterBody(CH, (body) =>
+const cipherSuites = (name: string, ...suites: readonly number[]): Edit =>
+  alterBody(name, (body) =>
     Uint8Array.of(
       ...body.subarray(0, 67),
       0,
@@ -115,9 +157,9 @@ export const serverHelloCases = [
     'ClientHello with a compression method': [compressionMethods(1), illegalParameter],
     'ClientHello with two compression methods': [compressionMethods(0, 1), illegalParameter],
     'ClientHello without compression methods': [compressionMethods(), decodeError],
-    'ClientHello with unknown suites': [cipherSuites(0x0a0a, 0xc02f, 0x1301), 'connected'],
-    'ClientHello with no suite in common': [cipherSuites(0x1304), handshakeFailure],
-    'ClientHello with no suites': [cipherSuites(), decodeError],
+    'ClientHello with unknown suites': [cipherSuites(CH, 0x0a0a, 0xc02f, 0x1301), 'connected'],
+    'ClientHello with no suite in common': [cipherSuites(CH, 0x1304), handshakeFailure],
+    'ClientHello with no suites': [cipherSuites(CH), decodeError],
     'ClientHello with half a suite': [
       alterBody(CH, (body) => Uint8Array.of(...body.subarray(0, 67), 0, 3, 0x13, 1, 0x13, ...body.subarray(71))),
       decodeError,
@@ -248,6 +290,18 @@ export const serverHelloCases = [
     'extension 33 without key_share': [removeExtension(CH, 51), missingExtension, psk],
     'extension 33 beside early_data': [addExtension(CH, extension(42)), illegalParameter, psk],
     'extension 33 with a body': [setExtension(CH, 33, 0), decodeError, psk],
+    'a PSK in mode psk_ke only, which is not looked at': [
+      both(removeExtension(CH, 33), removeExtension(CH, 0xff51), setExtension(CH, 45, 1, 0)),
+      'connected',
+      noKey,
+      (outcome) => expect(offeredTo(outcome)).to.deep.equal([[]]),
+    ],
+    'six PSKs, of which four are looked at': [
+      alterExtensions(CH, (list) => list.map((one) => (one.type === 41 ? manyPsks(6) : one))),
+      'connected',
+      { ...noKey, server: { qkd: false } },
+      (outcome) => expect(offeredTo(outcome).map(({ length }) => length)).to.deep.equal([4]),
+    ],
     'a PSK in mode psk_ke only, where nothing else authenticates': [
       both(removeExtension(CH, 33), setExtension(CH, 45, 1, 0)),
       handshakeFailure,
@@ -322,15 +376,8 @@ export const serverHelloCases = [
     'qkd_psk of another draft version, which is ignored': [setExtension(CH, 0xff51, 0, 2, 7, 7), 'connected', noKey],
     'qkd_psk with unknown features, which are ignored': [setExtension(CH, 0xff51, 0, 1, 0xfe, 1), 'connected', psk],
 
-    'the second ClientHello with another server name': [
-      setExtension(CH2, 0, ...hostName(0, 0x61)),
-      illegalParameter,
-      retry,
-    ],
-    'the second ClientHello with another random': [setByte(CH2, 6, flip), illegalParameter, retry],
-    'the second ClientHello with another session ID': [setByte(CH2, 39, flip), illegalParameter, retry],
-    'the second ClientHello with an extension more': [addExtension(CH2, extension(0x7777)), illegalParameter, retry],
-    'the second ClientHello with an extension less': [removeExtension(CH2, 0), illegalParameter, retry],
+    ...secondClientHellos('', retry),
+    ...secondClientHellos(', the server holding nothing', cookie),
     'the second ClientHello with early_data': [
       both(
         bothHellos((name) => removeExtension(name, 33)),
@@ -339,13 +386,6 @@ export const serverHelloCases = [
       illegalParameter,
       { ...noKey, retry: true },
     ],
-    'the second ClientHello with the old share': [shares(CH2, ENTRY(29, zeros(32))), illegalParameter, retry],
-    'the second ClientHello with two shares': [
-      shares(CH2, ENTRY(29, zeros(32)), ENTRY(23, offCurve)),
-      illegalParameter,
-      retry,
-    ],
-    'the second ClientHello with no share': [shares(CH2), illegalParameter, retry],
     'the second ClientHello with padding, which is allowed': [
       addExtension(CH2, extension(21, 0, 0)),
       'connected',
