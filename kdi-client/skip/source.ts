@@ -38,6 +38,8 @@ export interface SkipSourceOptions {
   readonly clock?: Clock;
 }
 
+/** The draft has no field for it; a simulator says so in the name of its algorithm, as ours does. */
+const SIMULATED = /^simulat/i;
 /** Requests that one draw makes at most: SKIP gives one key each. */
 const MAX_KEYS_PER_DRAW = 16;
 
@@ -47,6 +49,7 @@ export class SkipSource implements KeySource {
   readonly kme: string;
   readonly #options: SkipSourceOptions;
   readonly #http: KmeHttp;
+  #simulated: boolean | undefined;
 
   constructor(options: SkipSourceOptions) {
     const { address, tls, connectTimeoutMs, callTimeoutMs, maxBodyBytes } = options;
@@ -79,7 +82,9 @@ export class SkipSource implements KeySource {
     };
   }
 
-  async openLookup(drawerSaeId: string): Promise<LookupStream> {
+  async openLookup(drawerSaeId: string, options: CallOptions = {}): Promise<LookupStream> {
+    // For what its keys are made by; a provider that does not say it may give keys all the same.
+    if (this.#simulated === undefined) await this.capabilities(options).catch(() => {});
     return {
       lookup: async (reference, options = {}) => {
         if (reference.api !== 'skip' || reference.drawer !== drawerSaeId) {
@@ -107,7 +112,9 @@ export class SkipSource implements KeySource {
   async capabilities(options: CallOptions = {}): Promise<SkipCapabilities> {
     const reply = await this.#get('/capabilities', options);
     if (reply.status !== 200) throw this.#replyError(reply, 'capabilities');
-    return this.#parse(() => parseSkipCapabilities(reply.json));
+    const capabilities = this.#parse(() => parseSkipCapabilities(reply.json));
+    this.#simulated = SIMULATED.test(capabilities.algorithm);
+    return capabilities;
   }
 
   /** Randomness of the provider's own source; `minEntropyBits` at least. The caller owns and wipes it. */
@@ -165,7 +172,8 @@ export class SkipSource implements KeySource {
       secret.wipe();
       throw new KdiError(KdiErrorCode.malformed, `${this.kme} gave a key of ${length} bytes instead of ${KEY_BYTES}`);
     }
-    return { reference: { api: 'skip', drawer, keyId: fromHex(keyId) }, secret, metadata: { kme: this.kme } };
+    const metadata = { kme: this.kme, ...(this.#simulated ? { simulated: true } : {}) };
+    return { reference: { api: 'skip', drawer, keyId: fromHex(keyId) }, secret, metadata };
   }
 
   #get(path: string, { signal }: CallOptions): Promise<HttpReply> {

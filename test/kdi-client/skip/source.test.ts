@@ -88,6 +88,18 @@ describe('kdi-client/skip: a source against a key provider', () => {
     ]);
   });
 
+  it("marks a simulator's keys, at both ends", async () => {
+    const simulator = { ...CAPABILITIES, algorithm: 'simulated-bb84' };
+    const source = await sourceOf(({ url }) => ({
+      json: url === '/capabilities' ? simulator : { keyId: KEY_ID, key: KEY },
+    }));
+    const lookup = await source.openLookup('siteZ');
+    const found = await lookup.lookup({ api: 'skip', drawer: 'siteZ', keyId: fromHex(KEY_ID) });
+    expect(found.metadata).to.deep.equal({ kme: source.kme, simulated: true });
+    const [drawn] = await (await source.openDraw('siteB')).draw(1);
+    expect(drawn?.metadata).to.include({ simulated: true });
+  });
+
   it('gets along with a pre-shared key instead of certificates', async () => {
     const psk = Buffer.alloc(32, 7);
     const server = {
