@@ -147,11 +147,11 @@ class Etsi004Stream {
       throw new KdiError(KdiErrorCode.malformed, `KME ${transport.kme}: ${error.message}`, { cause: error });
     }
     const count = Math.min(Math.floor(key.length / KEY_BYTES), MAX_SLICES);
+    // One array for all of a chunk: an array of its own costs a key five times its length.
+    const copy = Uint8Array.from(key.subarray(0, count * KEY_BYTES));
     return {
       index,
-      keys: Array.from({ length: count }, (_, i) =>
-        SecretBytes.copyOf(key.subarray(i * KEY_BYTES, (i + 1) * KEY_BYTES)),
-      ),
+      keys: Array.from({ length: count }, (_, i) => new SecretBytes(copy.subarray(i * KEY_BYTES, (i + 1) * KEY_BYTES))),
       metadata: { ...told, kme: transport.kme },
       ...(ttlSeconds === 0 ? {} : { expiresAtMs: clock.now() + ttlSeconds * 1000 }),
     };

@@ -1,4 +1,5 @@
 /** Look-ups of one drawer's keys, gathered into few dec_keys requests. */
+import { setMaxListeners } from 'node:events';
 import { hexOf } from '../../tls-ext/bytes/index.ts';
 import type { Cancel, Clock } from '../clock.ts';
 import { isKdiError, KdiError, KdiErrorCode } from '../errors.ts';
@@ -29,6 +30,8 @@ export class Etsi014LookupStream implements LookupStream {
   constructor(options: Etsi014LookupOptions) {
     this.#options = options;
     this.#maxKeysPerRequest = options.maxKeysPerRequest;
+    // One for each request under way.
+    setMaxListeners(0, this.#abort.signal);
   }
 
   lookup(reference: QkdKeyReference, { signal }: CallOptions = {}): Promise<DeliveredKey> {

@@ -207,6 +207,8 @@ export class Etsi014Source implements KeySource {
   #keysOf(container: Etsi014KeyContainer, drawer: string): DeliveredKey[] {
     const seen = new Set<string>();
     const keys: DeliveredKey[] = [];
+    // One array for all secrets of a container: an array of its own costs a key five times its length.
+    const secrets = new Uint8Array(container.keys.length * KEY_BYTES);
     try {
       for (const entry of container.keys) {
         const keyId = bytesOfUuid(entry.key_ID);
@@ -218,7 +220,7 @@ export class Etsi014Source implements KeySource {
         }
         keys.push({
           reference: { api: 'etsi014', drawer, keyId },
-          secret: this.#secretOf(entry),
+          secret: this.#secretOf(entry, secrets.subarray(keys.length * KEY_BYTES, (keys.length + 1) * KEY_BYTES)),
           metadata: this.#metadataOf(container, entry),
         });
       }
@@ -229,14 +231,14 @@ export class Etsi014Source implements KeySource {
     return keys;
   }
 
-  #secretOf(entry: Etsi014Key): SecretBytes {
-    const decoded = Buffer.from(entry.key, 'base64');
+  /** The key, in `place`. */
+  #secretOf(entry: Etsi014Key, place: Uint8Array): SecretBytes {
     // Buffer.from takes small arrays from a pool that is shared: out of there.
-    const secret = SecretBytes.copyOf(decoded);
+    const decoded = Buffer.from(entry.key, 'base64');
+    const { length } = decoded;
+    if (length === KEY_BYTES) place.set(decoded);
     decoded.fill(0);
-    const { length } = secret;
-    if (length === KEY_BYTES) return secret;
-    secret.wipe();
+    if (length === KEY_BYTES) return new SecretBytes(place);
     const hint =
       length === 8 * KEY_BYTES
         ? '; it seems to count key sizes in bytes: set key-size-in-bytes'

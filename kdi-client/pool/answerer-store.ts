@@ -5,7 +5,7 @@
  * the same peer can't announce it a second time.
  */
 import { createHash } from 'node:crypto';
-import { bytesEqual, type SecretBytes } from '../../tls-ext/bytes/index.ts';
+import type { SecretBytes } from '../../tls-ext/bytes/index.ts';
 import type { Clock } from '../clock.ts';
 import { KdiError, KdiErrorCode } from '../errors.ts';
 import {
@@ -17,6 +17,7 @@ import {
   referenceText,
 } from '../key-source.ts';
 import { ledgerId, type SpentLedger } from '../ledger/spent-ledger.ts';
+import { isOfStream, referenceName } from './reference-name.ts';
 
 export interface AnswererStoreOptions {
   readonly clock: Clock;
@@ -55,8 +56,11 @@ export interface AnswererStoreStatus {
   };
 }
 
+/** One of perhaps 100,000: its reference is in the name that it's held by. */
 interface Held {
-  readonly key: DeliveredKey;
+  readonly drawer: string;
+  readonly secret: SecretBytes;
+  readonly metadata: KeyMetadata;
   readonly deliveredAtMs: number;
   readonly expiresAtMs: number;
 }
@@ -67,6 +71,7 @@ const MAX_REMEMBERED = 1_000_000;
 export class AnswererStore {
   readonly #options: Required<Omit<AnswererStoreOptions, 'ledger'>>;
   readonly #ledger: SpentLedger | undefined;
+  /** By `slotOf`. */
   readonly #held = new Map<string, Held>();
   readonly #countByDrawer = new Map<string, number>();
   /** Hash of each reference that is gone → when it may be forgotten; in order of time. */
@@ -101,9 +106,9 @@ export class AnswererStore {
    * the error. Ask before fetching, so that a KME isn't asked for nothing.
    */
   refusal(reference: QkdKeyReference): KdiError | undefined {
-    const text = referenceText(reference);
-    if (this.#held.has(text) || this.#wasHere(text)) {
-      return new KdiError(KdiErrorCode.alreadyUsed, `${text} was announced before`);
+    const slot = slotOf(reference);
+    if (this.#held.has(slot) || this.#wasHere(slot)) {
+      return new KdiError(KdiErrorCode.alreadyUsed, `${referenceText(reference)} was announced before`);
     }
     if (this.countOf(reference.drawer) >= this.#options.maxKeysPerDrawer) {
       return new KdiError(
@@ -148,7 +153,8 @@ export class AnswererStore {
     const { clock, keyTtlMs } = this.#options;
     const { drawer } = key.reference;
     const expiresAtMs = Math.min(key.expiresAtMs ?? Number.POSITIVE_INFINITY, clock.now() + keyTtlMs);
-    this.#held.set(referenceText(key.reference), { key, deliveredAtMs: clock.now(), expiresAtMs });
+    const { secret, metadata } = key;
+    this.#held.set(slotOf(key.reference), { drawer, secret, metadata, deliveredAtMs: clock.now(), expiresAtMs });
     this.#countByDrawer.set(drawer, this.countOf(drawer) + 1);
     this.#totals.accepted++;
     this.#watch(expiresAtMs);
@@ -156,38 +162,37 @@ export class AnswererStore {
 
   /** The key of a reference, if it is here and still good. Burns nothing: an abandoned handshake costs no key. */
   find(reference: QkdKeyReference): FoundKey | undefined {
-    const held = this.#held.get(referenceText(reference));
+    const held = this.#held.get(slotOf(reference));
     const now = this.#options.clock.now();
     if (held === undefined || held.expiresAtMs <= now) return undefined;
-    const { metadata, secret } = held.key;
+    const { metadata, secret } = held;
     const provenance = provenanceAt(metadata, held.deliveredAtMs, now);
     return { reference, metadata, provenance, secret: secret.clone(), expiresAtMs: held.expiresAtMs };
   }
 
   /** Compare-and-set: true for exactly one caller per key, who alone may let application data through. */
   burn(reference: QkdKeyReference): boolean {
-    const text = referenceText(reference);
-    const held = this.#held.get(text);
+    const slot = slotOf(reference);
+    const held = this.#held.get(slot);
     if (held === undefined || held.expiresAtMs <= this.#options.clock.now()) return false;
-    this.#remove(text);
+    this.#remove(slot);
     this.#totals.burnt++;
     return true;
   }
 
   /** The drawer burnt it unused, or the check values differ. Unknown references are remembered as gone too. */
   drop(reference: QkdKeyReference): void {
-    const text = referenceText(reference);
-    if (this.#remove(text)) this.#totals.dropped++;
-    else this.#remember(text);
+    const slot = slotOf(reference);
+    if (this.#remove(slot)) this.#totals.dropped++;
+    else this.#remember(slot);
   }
 
   /** Drops every key of a drawer, or those of one of its streams. */
   dropAll(drawer: string, ksid?: Uint8Array): void {
-    for (const { key } of [...this.#held.values()]) {
-      const { reference } = key;
-      if (reference.drawer !== drawer) continue;
-      if (ksid !== undefined && !(reference.api === 'etsi004' && bytesEqual(reference.ksid, ksid))) continue;
-      this.drop(reference);
+    for (const [slot, held] of [...this.#held]) {
+      if (held.drawer !== drawer) continue;
+      if (ksid !== undefined && !isOfStream(nameIn(slot, drawer), ksid)) continue;
+      if (this.#remove(slot)) this.#totals.dropped++;
     }
   }
 
@@ -204,26 +209,26 @@ export class AnswererStore {
   close(): void {
     this.#cancelSweep?.();
     this.#cancelSweep = undefined;
-    for (const { key } of this.#held.values()) key.secret.wipe();
+    for (const { secret } of this.#held.values()) secret.wipe();
     this.#held.clear();
     this.#countByDrawer.clear();
   }
 
-  #remove(text: string): boolean {
-    const held = this.#held.get(text);
+  #remove(slot: string): boolean {
+    const held = this.#held.get(slot);
     if (held === undefined) return false;
-    this.#held.delete(text);
-    held.key.secret.wipe();
-    const { drawer } = held.key.reference;
+    this.#held.delete(slot);
+    const { drawer, secret } = held;
+    secret.wipe();
     const left = (this.#countByDrawer.get(drawer) ?? 1) - 1;
     if (left === 0) this.#countByDrawer.delete(drawer);
     else this.#countByDrawer.set(drawer, left);
-    this.#remember(text);
+    this.#remember(slot);
     return true;
   }
 
-  #remember(text: string): void {
-    const hash = hashOf(text);
+  #remember(slot: string): void {
+    const hash = hashOf(slot);
     this.#gone.delete(hash);
     this.#gone.set(hash, this.#options.clock.now() + this.#options.rememberBurntMs);
     if (this.#gone.size > MAX_REMEMBERED) {
@@ -232,8 +237,8 @@ export class AnswererStore {
     }
   }
 
-  #wasHere(text: string): boolean {
-    const until = this.#gone.get(hashOf(text));
+  #wasHere(slot: string): boolean {
+    const until = this.#gone.get(hashOf(slot));
     return until !== undefined && until > this.#options.clock.now();
   }
 
@@ -252,9 +257,9 @@ export class AnswererStore {
     this.#sweepAtMs = Number.POSITIVE_INFINITY;
     const now = this.#options.clock.now();
     let earliest = Number.POSITIVE_INFINITY;
-    for (const [text, { expiresAtMs }] of [...this.#held]) {
+    for (const [slot, { expiresAtMs }] of [...this.#held]) {
       if (expiresAtMs > now) earliest = Math.min(earliest, expiresAtMs);
-      else if (this.#remove(text)) this.#totals.expired++;
+      else if (this.#remove(slot)) this.#totals.expired++;
     }
     for (const [hash, until] of this.#gone) {
       if (until > now) break;
@@ -264,6 +269,17 @@ export class AnswererStore {
   }
 }
 
-function hashOf(text: string): string {
-  return createHash('sha256').update(text).digest('base64');
+function hashOf(slot: string): string {
+  return createHash('sha256').update(slot).digest('base64');
 }
+
+/** A reference as a key of maps: its drawer, with its length, and its name. */
+function slotOf(reference: QkdKeyReference): string {
+  return `${reference.drawer.length}:${reference.drawer}${referenceName(reference)}`;
+}
+
+function nameIn(slot: string, drawer: string): string {
+  return slot.slice(slotOf({ api: 'skip', drawer, keyId: NO_BYTES }).length - 1);
+}
+
+const NO_BYTES = new Uint8Array();

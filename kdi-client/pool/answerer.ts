@@ -4,6 +4,7 @@
  * them in an `AnswererStore`. One `Answerer` per drawer and process of it.
  * Comparing check values is the key channel's: it hears of each key by `hooks`.
  */
+import { setMaxListeners } from 'node:events';
 import { hexOf, type SecretBytes } from '../../tls-ext/bytes/index.ts';
 import type { Clock } from '../clock.ts';
 import { isKdiError, KdiError, KdiErrorCode } from '../errors.ts';
@@ -100,6 +101,8 @@ export class Answerer {
 
   constructor(options: AnswererOptions) {
     this.#options = options;
+    // One for each look-up under way: as many as the quota allows, and no leak.
+    setMaxListeners(0, this.#abort.signal);
   }
 
   /** Announced keys that aren't here yet. */

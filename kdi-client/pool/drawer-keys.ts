@@ -3,12 +3,14 @@ import { SecretBytes } from '../../tls-ext/bytes/index.ts';
 import type { Clock } from '../clock.ts';
 import {
   type DeliveredKey,
+  type KeyMetadata,
   type KeyProvenance,
   provenanceAt,
   type QkdKeyReference,
-  referenceText,
 } from '../key-source.ts';
 import type { DropReason, KeyLease } from './drawer-pool-types.ts';
+import { KeyQueue, type Queued } from './key-queue.ts';
+import { referenceName, referenceOfName } from './reference-name.ts';
 
 /** Where a key came from; what a mismatch quarantines. */
 export interface KeyOrigin {
@@ -23,9 +25,12 @@ export interface KeyOrigin {
 
 export type DrawerKeyState = 'drawn' | 'announced' | 'ready' | 'leased';
 
-export interface DrawerKey {
-  readonly delivered: DeliveredKey;
-  readonly text: string;
+/** One of perhaps 100,000: its reference is kept as a name, and made again when somebody wants it. */
+export interface DrawerKey extends Queued<DrawerKey> {
+  readonly name: string;
+  readonly drawer: string;
+  readonly secret: SecretBytes;
+  readonly metadata: KeyMetadata;
   readonly origin: KeyOrigin;
   readonly deliveredAtMs: number;
   /** Not offered any more after it. */
@@ -38,6 +43,10 @@ export interface DrawerKey {
   firstOfferedAtMs: number | undefined;
   /** False once the peer said that it doesn't have it. */
   peerKnows: boolean;
+}
+
+export function referenceOfKey({ name, drawer }: DrawerKey): QkdKeyReference {
+  return referenceOfName(name, drawer);
 }
 
 export interface DrawerKeysOptions {
@@ -58,8 +67,8 @@ export class DrawerKeys {
   readonly #options: DrawerKeysOptions;
   readonly #keys = new Map<string, DrawerKey>();
   /** Ready keys in the order in which they are offered: those offered before come first, their time is short. */
-  readonly #again = new Set<DrawerKey>();
-  readonly #ready = new Set<DrawerKey>();
+  readonly #again = new KeyQueue<DrawerKey>();
+  readonly #ready = new KeyQueue<DrawerKey>();
   readonly #counts: Record<DrawerKeyState, number> = { drawn: 0, announced: 0, ready: 0, leased: 0 };
   #cancelSweep: (() => void) | undefined;
   #sweepAtMs = Number.POSITIVE_INFINITY;
@@ -76,8 +85,9 @@ export class DrawerKeys {
     return this.#keys.size;
   }
 
-  get(text: string): DrawerKey | undefined {
-    return this.#keys.get(text);
+  get(reference: QkdKeyReference): DrawerKey | undefined {
+    const key = this.#keys.get(referenceName(reference));
+    return key?.drawer === reference.drawer ? key : undefined;
   }
 
   values(): IterableIterator<DrawerKey> {
@@ -110,12 +120,12 @@ export class DrawerKeys {
   }
 
   /** False if the key is unknown, or was acknowledged before. */
-  markReady(text: string): boolean {
-    const key = this.#keys.get(text);
+  markReady(reference: QkdKeyReference): boolean {
+    const key = this.get(reference);
     if (key === undefined || key.state !== 'announced') return false;
     this.#setState(key, 'ready');
     key.deadlineMs = Number.POSITIVE_INFINITY;
-    this.#ready.add(key);
+    this.#ready.push(key);
     return true;
   }
 
@@ -128,9 +138,9 @@ export class DrawerKeys {
           this.drop(key, 'expired');
           continue;
         }
-        const provenance = provenanceAt(key.delivered.metadata, key.deliveredAtMs, now);
+        const provenance = provenanceAt(key.metadata, key.deliveredAtMs, now);
         if (fits?.(provenance) === false) continue;
-        queue.delete(key);
+        queue.remove(key);
         this.#setState(key, 'leased');
         key.offers++;
         key.firstOfferedAtMs ??= now;
@@ -174,13 +184,15 @@ export class DrawerKeys {
   /** Undefined if its reference is held already; else `delivered` is owned here from now on. */
   #add(delivered: DeliveredKey, origin: KeyOrigin): DrawerKey | undefined {
     const { clock, keyTtlMs, ttlMarginMs } = this.#options;
-    const text = referenceText(delivered.reference);
-    if (this.#keys.has(text)) return undefined;
+    const name = referenceName(delivered.reference);
+    if (this.#keys.has(name)) return undefined;
     const now = clock.now();
     const expiresAtMs = Math.min(delivered.expiresAtMs ?? Number.POSITIVE_INFINITY, now + keyTtlMs);
     const key: DrawerKey = {
-      delivered,
-      text,
+      name,
+      drawer: delivered.reference.drawer,
+      secret: delivered.secret,
+      metadata: delivered.metadata,
       origin,
       deliveredAtMs: now,
       expiresAtMs,
@@ -190,21 +202,24 @@ export class DrawerKeys {
       offers: 0,
       firstOfferedAtMs: undefined,
       peerKnows: true,
+      queue: undefined,
+      before: undefined,
+      after: undefined,
     };
     origin.held++;
-    this.#keys.set(text, key);
+    this.#keys.set(name, key);
     this.#counts.drawn++;
     this.#watch(key);
     return key;
   }
 
   #leaseOf(key: DrawerKey, provenance: KeyProvenance): KeyLease {
-    const { reference, metadata, secret } = key.delivered;
+    const { metadata, secret } = key;
     const offer = key.offers;
     // A lease speaks for its own offer only, not for a later one of the same key.
-    const current = (): boolean => this.#keys.get(key.text) === key && key.state === 'leased' && key.offers === offer;
+    const current = (): boolean => this.#keys.get(key.name) === key && key.state === 'leased' && key.offers === offer;
     return {
-      reference,
+      reference: referenceOfKey(key),
       metadata,
       provenance,
       secret: SecretBytes.copyOf(secret.expose()),
@@ -232,18 +247,17 @@ export class DrawerKeys {
     }
     this.#setState(key, 'ready');
     key.deadlineMs = until;
-    this.#again.add(key);
+    this.#again.push(key);
     this.#watch(key);
     this.#options.onReleased();
   }
 
   #remove(key: DrawerKey): boolean {
-    if (!this.#keys.delete(key.text)) return false;
-    this.#again.delete(key);
-    this.#ready.delete(key);
+    if (!this.#keys.delete(key.name)) return false;
+    key.queue?.remove(key);
     this.#counts[key.state]--;
     key.origin.held--;
-    key.delivered.secret.wipe();
+    key.secret.wipe();
     this.#options.onRemoved(key);
     return true;
   }

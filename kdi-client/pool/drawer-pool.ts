@@ -9,12 +9,13 @@ import { isKdiError, KdiError, KdiErrorCode } from '../errors.ts';
 import { type DeliveredKey, type DrawStream, type QkdKeyReference, referenceText } from '../key-source.ts';
 import type { KeyStock } from './budget.ts';
 import { DepthPolicy, exhaustionMs } from './depth.ts';
-import { type DrawerKey, DrawerKeys, type KeyOrigin } from './drawer-keys.ts';
+import { type DrawerKey, DrawerKeys, type KeyOrigin, referenceOfKey } from './drawer-keys.ts';
 import {
   type DrawerPoolEvent,
   type DrawerPoolOptions,
   type DrawerPoolStatus,
   type KeyLease,
+  type KeyToAnnounce,
   NoKeyReason,
   noTotals,
   type TakeOptions,
@@ -79,8 +80,8 @@ export class DrawerPool {
       ackTimeoutMs: options.ackTimeoutMs ?? 60_000,
       onDropped: (key, reason, announced) => {
         this.#totals.dropped++;
-        if (announced) this.#options.hooks.dropKeys([key.delivered.reference]);
-        this.#emit({ type: 'dropped', reference: key.delivered.reference, reason });
+        if (announced) this.#options.hooks.dropKeys([referenceOfKey(key)]);
+        this.#emit({ type: 'dropped', reference: referenceOfKey(key), reason });
       },
       onRemoved: (key) => {
         this.#streams.closeIfSpent(key.origin);
@@ -143,7 +144,7 @@ export class DrawerPool {
 
   /** The peer has the same key. False if it isn't one that waits for this. */
   markReady(reference: QkdKeyReference): boolean {
-    if (!this.#keys.markReady(referenceText(reference))) return false;
+    if (!this.#keys.markReady(reference)) return false;
     this.#totals.acknowledged++;
     this.#peerKmeReachable = true;
     this.#health.agreed();
@@ -155,7 +156,7 @@ export class DrawerPool {
 
   /** The peer doesn't have it, or no more: burnt. It's not told, since it said so. One that is on loan goes when it comes back. */
   markUnavailable(reference: QkdKeyReference): void {
-    const key = this.#keys.get(referenceText(reference));
+    const key = this.#keys.get(reference);
     if (key === undefined) return;
     this.#peerKmeReachable = false;
     // A peer that can't get any of our keys must not make us draw them all: one pause for a batch, longer each time.
@@ -168,7 +169,7 @@ export class DrawerPool {
 
   /** The peer has another key under this reference: what it came with is quarantined. */
   markMismatch(reference: QkdKeyReference): void {
-    const key = this.#keys.get(referenceText(reference));
+    const key = this.#keys.get(reference);
     if (key === undefined || key.origin.withdrawn) return;
     this.#totals.mismatched++;
     const retryInMs = this.#health.mismatched();
@@ -362,7 +363,7 @@ export class DrawerPool {
   #announce(keys: readonly DrawerKey[]): void {
     if (keys.length === 0) return;
     for (const key of keys) this.#keys.markAnnounced(key);
-    this.#options.hooks.announceKeys(keys.map(({ delivered, expiresAtMs }) => ({ ...delivered, expiresAtMs })));
+    this.#options.hooks.announceKeys(keys.map(toAnnounce));
   }
 
   // Failing.
@@ -442,4 +443,8 @@ export class DrawerPool {
   #emit(event: DrawerPoolEvent): void {
     this.#options.hooks.onEvent?.(event);
   }
+}
+
+function toAnnounce(key: DrawerKey): KeyToAnnounce {
+  return { reference: referenceOfKey(key), secret: key.secret, expiresAtMs: key.expiresAtMs };
 }

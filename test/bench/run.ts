@@ -3,6 +3,7 @@
  *
  *   npm run bench                                  everything, 3 rounds
  *   npm run bench -- --only bulk --rounds 5        one part
+ *   npm run bench -- --only keys --seconds 5       key delivery alone, without peers
  *   npm run bench -- --json bench.json             the samples too
  *
  * Rounds are interleaved (every pair once, then again), because the machine's
@@ -13,6 +14,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import yargs from 'yargs';
+import { keyDeliveryRound } from './key-delivery.ts';
 import { bulk, connectionsPerSecond, pingPongPerSecond, startGreeter, startSink } from './load.ts';
 import { makeMaterials } from './materials.ts';
 import { nodeTls } from './pairs/node-tls.ts';
@@ -27,7 +29,7 @@ const options = await yargs(process.argv.slice(2))
   .option('rounds', { type: 'number', default: 3, describe: 'interleaved rounds' })
   .option('seconds', { type: 'number', default: 5, describe: 'length of each bulk run' })
   .option('connections', { type: 'number', default: 2000, describe: 'connections of each handshake run' })
-  .option('only', { choices: ['bulk', 'handshakes'] as const, describe: 'one part alone' })
+  .option('only', { choices: ['bulk', 'handshakes', 'keys'] as const, describe: 'one part alone' })
   .option('json', { type: 'string', describe: 'write all samples to this file' })
   .strict()
   .parseAsync();
@@ -38,8 +40,11 @@ const samples: Sample[] = [];
 try {
   const materials = await makeMaterials(folder);
   for (let round = 1; round <= options.rounds; round++) {
-    if (options.only !== 'handshakes') await bulkRound(round, materials);
-    if (options.only !== 'bulk') {
+    if (options.only === undefined || options.only === 'keys') {
+      await keyDeliveryRound(options.seconds, (metric, variant, value) => record(round, metric, variant, value));
+    }
+    if (options.only === undefined || options.only === 'bulk') await bulkRound(round, materials);
+    if (options.only === undefined || options.only === 'handshakes') {
       await handshakeRound(round, materials, 'certificate');
       await handshakeRound(round, materials, 'psk');
     }
@@ -51,7 +56,7 @@ try {
 const rows = summarise(samples, REFERENCE);
 process.stdout.write(
   `\n${cpus().length} × ${cpus()[0]?.model ?? 'unknown CPU'}, Node ${process.versions.node}, ` +
-    `${stunnel.version()}, ${options.rounds} rounds\n\n${table(rows, REFERENCE)}\n`,
+    `${options.only === 'keys' ? '' : `${stunnel.version()}, `}${options.rounds} rounds\n\n${table(rows, REFERENCE)}\n`,
 );
 if (options.json !== undefined)
   writeFileSync(options.json, JSON.stringify({ node: process.versions.node, samples, rows }, null, 2));
