@@ -8,7 +8,7 @@ import {
   provenanceAt,
   type QkdKeyReference,
 } from '../key-source.ts';
-import type { DropReason, KeyLease } from './drawer-pool-types.ts';
+import type { DropReason, KeyLease, KeyToAnnounce } from './drawer-pool-types.ts';
 import { KeyQueue, type Queued } from './key-queue.ts';
 import { referenceName, referenceOfName } from './reference-name.ts';
 
@@ -47,6 +47,11 @@ export interface DrawerKey extends Queued<DrawerKey> {
 
 export function referenceOfKey({ name, drawer }: DrawerKey): QkdKeyReference {
   return referenceOfName(name, drawer);
+}
+
+/** Its secret is borrowed. */
+export function toAnnounce(key: DrawerKey): KeyToAnnounce {
+  return { reference: referenceOfKey(key), secret: key.secret, expiresAtMs: key.expiresAtMs };
 }
 
 export interface DrawerKeysOptions {

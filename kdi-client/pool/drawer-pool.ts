@@ -9,13 +9,12 @@ import { isKdiError, KdiError, KdiErrorCode } from '../errors.ts';
 import { type DeliveredKey, type DrawStream, type QkdKeyReference, referenceText } from '../key-source.ts';
 import type { KeyStock } from './budget.ts';
 import { DepthPolicy, exhaustionMs } from './depth.ts';
-import { type DrawerKey, DrawerKeys, type KeyOrigin, referenceOfKey } from './drawer-keys.ts';
+import { type DrawerKey, DrawerKeys, type KeyOrigin, referenceOfKey, toAnnounce } from './drawer-keys.ts';
 import {
   type DrawerPoolEvent,
   type DrawerPoolOptions,
   type DrawerPoolStatus,
   type KeyLease,
-  type KeyToAnnounce,
   NoKeyReason,
   noTotals,
   type TakeOptions,
@@ -443,8 +442,4 @@ export class DrawerPool {
   #emit(event: DrawerPoolEvent): void {
     this.#options.hooks.onEvent?.(event);
   }
-}
-
-function toAnnounce(key: DrawerKey): KeyToAnnounce {
-  return { reference: referenceOfKey(key), secret: key.secret, expiresAtMs: key.expiresAtMs };
 }
