@@ -293,6 +293,7 @@ async function metroLink(
     hooks: {
       streamOpened: (ksid) => queueMicrotask(() => pool.streamOpened(ksid)),
       streamFailed: () => {},
+      streamLost: (ksid) => queueMicrotask(() => pool.streamLost(ksid)),
       keyFetched: (reference, secret) => {
         const agrees = bytesEqual(announced.get(referenceText(reference)) ?? new Uint8Array(), secret.expose());
         if (agrees) queueMicrotask(() => pool.markReady(reference));
