@@ -27,6 +27,14 @@ export function rekeyPair(options: PairOptions = {}): EnginePair {
   });
 }
 
+export const referenceOf = (index: number) => ({ ...qkdReference, index });
+
+/** It answers when the test does. */
+export const serverThatWaits = { serverAnswers: { rekeyKey: () => 'later' as const } };
+
+/** A pair whose client has asked, and whose server has heard it and not yet answered. */
+export const askedPair = (): EnginePair => rekey(rekeyPair(serverThatWaits).run(), rekeyKey(1));
+
 type RekeyEvent = Extract<EngineEvent, { type: `rekey${string}` }>;
 
 /** What a side said of rekeying, in its order. */
