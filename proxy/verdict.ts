@@ -51,7 +51,8 @@ const ALERTS: Readonly<Record<ChainRejection, Alert>> = {
  * Judges a chain. With a QKD key in use (`context`), the certificate must name
  * the SAE of the peer's role in it (the TLS client is the drawer), and ours
  * must be the other: else a key agreed with one peer could be passed off as
- * agreed with another.
+ * agreed with another. Without one it must name exactly one admitted SAE, which
+ * the key channel and rekeys then go by.
  */
 export function judgePeer(
   rules: PeerRules,
@@ -83,6 +84,11 @@ export function judgePeer(
   const admitted = chain.saeIds.filter((sae) => rules.peerSae.includes(sae) && sae !== rules.ownSae);
   const [ofPeer, ours] =
     rules.peerRole === 'client' ? [context?.drawer, context?.answerer] : [context?.answerer, context?.drawer];
+  if (context === undefined && admitted.length > 1) {
+    // Which of them keys and rekeys are to be from must not hang on an order.
+    const error = `the certificate names ${admitted.join(', ')}, all of them admitted, and no key says which is meant`;
+    return refusal(Alert.badCertificate, new ProxyError(ProxyErrorCode.peerSae, error));
+  }
   const sae = context === undefined ? admitted[0] : admitted.find((one) => one === ofPeer);
   if (sae === undefined || (context !== undefined && ours !== rules.ownSae)) {
     const names = chain.saeIds.join(', ');

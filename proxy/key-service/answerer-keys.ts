@@ -18,7 +18,6 @@ import {
 import type { PskRequired, TlsConnection } from '../data-path/index.ts';
 import { errorText } from '../errors.ts';
 import { type EventLog, RepeatLimiter } from '../log.ts';
-import type { FallbackReason } from '../policy.ts';
 import type { RekeyKey, ServerKeyAnswer, ServiceRequirement } from '../tunnel/settings.ts';
 import type { AnswererLink } from './answerer-link.ts';
 import { isUnreachable } from './kme.ts';
@@ -85,15 +84,13 @@ export class AnswererKeys {
   /** Answers a ClientHello. Touches nothing but memory. */
   lookUp(event: PskRequired, rules: AnswererRules, remoteAddress: string): ServerKeyAnswer {
     const { ownSae } = this.#options;
-    if (event.offered.length === 0) return { why: 'not-offered', reason: reasonOfOffer(event) };
+    if (event.offered.length === 0) return withNothingToLookAt(event);
     // A PSK never weakens authentication: without extension 33 it would take the certificate's place.
     if (!event.certWithExternPsk) return { why: 'policy', reason: 'policy' };
     for (const { reference } of event.offered) {
       if (reference === undefined) continue;
-      // Ourselves as drawer is a reflection of what we said (Selfie).
-      if (reference.drawer === ownSae || !rules.peerSae.includes(reference.drawer)) {
-        return { why: 'policy', reason: 'policy' };
-      }
+      // Ourselves as drawer is a reflection of what we said (Selfie); of others than our peers we have no key.
+      if (reference.drawer === ownSae || !rules.peerSae.includes(reference.drawer)) continue;
       const found = this.#store.find(reference);
       if (found === undefined) continue;
       if (!this.#mayBeUsed(found, rules, remoteAddress)) return { why: 'policy', reason: 'policy' };
@@ -109,7 +106,10 @@ export class AnswererKeys {
     return { why: 'unavailable', reason: 'reference_unavailable' };
   }
 
-  /** The key that an authenticated peer names for a rekey. Touches nothing but memory. */
+  /**
+   * Takes the key that an authenticated peer names for a rekey. The request is its single use, whatever comes of it:
+   * nothing else can use it while the rekey goes on. Touches nothing but memory.
+   */
   lookUpForRekey(
     reference: QkdKeyReference,
     peerSae: string,
@@ -121,12 +121,12 @@ export class AnswererKeys {
     const found = this.#store.find(reference);
     if (found === undefined) return undefined;
     if (!this.#mayBeUsed(found, rules, remoteAddress)) return undefined;
+    this.#burn(reference);
     const context = { purpose: 'rekey', drawer: peerSae, answerer: this.#options.ownSae } as const;
     return {
       psk: { kind: 'qkd', reference, context, secret: found.secret },
       keyId: referenceText(reference),
       provenance: found.provenance,
-      burn: () => this.#burn(reference),
     };
   }
 
@@ -255,12 +255,24 @@ export class AnswererKeys {
 
 /** The answer of a server service without a key manager. */
 export function lookUpWithoutKme(event: PskRequired): ServerKeyAnswer {
-  return event.offered.length === 0
-    ? { why: 'not-offered', reason: reasonOfOffer(event) }
-    : { why: 'policy', reason: 'policy' };
+  return event.offered.length === 0 ? withNothingToLookAt(event) : { why: 'policy', reason: 'policy' };
 }
 
-function reasonOfOffer({ qkdOffer }: PskRequired): FallbackReason {
-  if (qkdOffer === undefined) return 'peer_without_qkd';
-  return qkdOffer.offer === 'none' ? qkdOffer.reason : 'reference_unavailable';
+/**
+ * Where the engine found no identity to look at. Beside extension 33 a key was not the one that its reference names
+ * here (another context or hash); without it, it is ignored. What was meant for a ticket is none of ours.
+ */
+function withNothingToLookAt({ qkdOffer, certWithExternPsk }: PskRequired): ServerKeyAnswer {
+  switch (qkdOffer?.offer) {
+    case undefined:
+      return { why: 'not-offered', reason: 'peer_without_qkd' };
+    case 'none':
+      return { why: 'not-offered', reason: qkdOffer.reason };
+    case 'ticket':
+      return { why: 'unavailable', reason: 'ticket_refused' };
+    case 'key':
+      return certWithExternPsk
+        ? { why: 'unavailable', reason: 'reference_unavailable' }
+        : { why: 'policy', reason: 'policy' };
+  }
 }

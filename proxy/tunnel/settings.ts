@@ -129,18 +129,16 @@ export interface ClientKeys {
 /** Where a server tunnel gets its keys. Answers at once, so that no handshake waits for a key manager; `auth: psk` alone may have to. */
 export interface ServerKeys {
   lookUp(event: PskRequired, remoteAddress: string): ServerKeyAnswer | PendingKeyAnswer;
-  /** The key that `peerSae`, who was authenticated, names for a rekey; `undefined` if it may not be used, or isn't here. */
+  /** Takes the key that `peerSae`, who was authenticated, names for a rekey; `undefined` if it may not be used, or isn't here. */
   lookUpForRekey(reference: QkdKeyReference, peerSae: string, remoteAddress: string): RekeyKey | undefined;
 }
 
-/** A key found for a rekey. */
+/** A key taken for a rekey: nothing else can use it. */
 export interface RekeyKey {
   /** The caller owns its secret. */
   readonly psk: QkdPsk;
   readonly keyId: string;
   readonly provenance?: KeyProvenance;
-  /** The verified finish of the rekey burns the key; false: it was burnt meanwhile. */
-  burn(): boolean;
 }
 
 /** Never rejects, and bounds the time that it takes. */

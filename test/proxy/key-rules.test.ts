@@ -3,12 +3,12 @@ import { connect } from 'node:net';
 import { expect } from 'chai';
 import { MemoryLedger, systemClock } from '../../kdi-client/index.ts';
 import type { ServiceConfig } from '../../proxy/config/index.ts';
-import { BulkBufferPool } from '../../proxy/data-path/index.ts';
+import { BulkBufferPool, type PskRequired } from '../../proxy/data-path/index.ts';
 import { provenanceProblem } from '../../proxy/key-service/provenance.ts';
 import { KeyServices } from '../../proxy/key-services.ts';
 import { startServerTunnel } from '../../proxy/tunnel/server-tunnel.ts';
 import type { ClientKeys, KeyOffer, ServerKeys, TunnelPorts, TunnelSettings } from '../../proxy/tunnel/settings.ts';
-import { hexOf, signatureSchemes, signingKeyFromPkcs8 } from '../../tls-ext/index.ts';
+import { hexOf, type QkdKeyReference, signatureSchemes, signingKeyFromPkcs8 } from '../../tls-ext/index.ts';
 import { kmesAt, startKmes, type TestKmes } from './kmes.ts';
 import { CapturedLog, collect, loadedService, startSites, TestApplication, type TwoSites } from './sites.ts';
 
@@ -41,6 +41,15 @@ describe('what a service demands of a key', () => {
     });
   }
 });
+
+function helloWith(
+  offer: 'key' | 'ticket',
+  references: readonly QkdKeyReference[],
+  certWithExternPsk = true,
+): PskRequired {
+  const offered = references.map((reference) => ({ identity: new Uint8Array(1), reference }));
+  return { type: 'psk-required', offered, certWithExternPsk, qkdOffer: { offer }, alpnProtocols: [] };
+}
 
 describe('rules for keys', () => {
   let application: TestApplication;
@@ -208,8 +217,25 @@ describe('rules for keys', () => {
     });
   });
 
+  it('a ClientHello without a key that is here is answered unavailable, or policy where it was not looked at', async () => {
+    const unknown = { api: 'etsi014', drawer: 'siteA', keyId: new Uint8Array(16) } as const;
+    const unavailable = { why: 'unavailable', reason: 'reference_unavailable' } as const;
+    const policy = { why: 'policy', reason: 'policy' } as const;
+    const { serverKeys } = await bothEnds([{}]);
+    for (const [what, event, expected] of [
+      ['never announced', helloWith('key', [unknown]), unavailable],
+      ['our own, reflected (Selfie)', helloWith('key', [{ ...unknown, drawer: 'siteB' }]), unavailable],
+      ['of a drawer that is not admitted', helloWith('key', [{ ...unknown, drawer: 'x' }]), unavailable],
+      ['not the identity of its reference', helloWith('key', []), unavailable],
+      ['without extension 33', helloWith('key', [], false), policy],
+      ['a ticket', helloWith('ticket', [], false), { why: 'unavailable', reason: 'ticket_refused' }],
+    ] as const) {
+      expect(serverKeys.lookUp(event, '127.0.0.1:1'), what).to.deep.equal(expected);
+    }
+  });
+
   describe('a key for a rekey', () => {
-    it('is known to the server for the peer that announced it, burnt once, and not for handshakes meanwhile', async () => {
+    it('is known to the server for the peer that announced it, and taken: nothing else can use it meanwhile', async () => {
       const { clientKeys, serverKeys } = await bothEnds([{}]);
       const lease = clientKeys[0].takeForRekey('siteB');
       if (lease === undefined) throw new Error('no key');
@@ -218,9 +244,9 @@ describe('rules for keys', () => {
       expect(found?.psk.context).to.deep.equal(lease.psk.context);
       expect(hexOf(found?.psk.secret.expose() ?? new Uint8Array())).to.equal(hexOf(lease.psk.secret.expose()));
       expect(found?.provenance).to.include({ hops: 2, simulated: true });
-      expect(found?.burn()).to.equal(true);
-      expect(found?.burn()).to.equal(false);
       expect(serverKeys.lookUpForRekey(reference, 'siteA', '127.0.0.1:1')).to.equal(undefined);
+      const inHandshake = serverKeys.lookUp(helloWith('key', [reference]), '127.0.0.1:1');
+      expect(inHandshake).to.deep.equal({ why: 'unavailable', reason: 'reference_unavailable' });
       lease.commit();
     });
 

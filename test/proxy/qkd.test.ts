@@ -193,7 +193,7 @@ describe('a tunnel with QKD keys', () => {
         },
       },
     });
-    expect(outcome.summary).to.include({ psk: 'none', qkdResult: 'policy' });
+    expect(outcome.summary).to.include({ psk: 'none', qkdResult: 'unavailable' });
   });
 
   it('different keys at the two ends: found before use, named to both operators, and mended with a fresh stream', async function () {
