@@ -163,20 +163,20 @@ export async function connectEngine(
   return new EngineSocket(engine, socket, answers);
 }
 
-/** Our server on a port of its own; `accepted` resolves with the first connection. */
+/** Our server on a port of its own. */
 export interface EngineServer {
   readonly port: number;
-  accepted(): Promise<EngineSocket>;
+  /** The first connection, or the one after so many others. */
+  accepted(after?: number): Promise<EngineSocket>;
   close(): void;
 }
 
 export async function listenEngine(createEngine: () => TlsEngine, answers: EngineSocketAnswers): Promise<EngineServer> {
   const sockets: EngineSocket[] = [];
-  const waiting: ((socket: EngineSocket) => void)[] = [];
+  const waiting = new Map<number, (socket: EngineSocket) => void>();
   const server: Server = createServer((socket) => {
     const accepted = new EngineSocket(createEngine(), socket, answers);
-    sockets.push(accepted);
-    for (const resolve of waiting.splice(0)) resolve(accepted);
+    waiting.get(sockets.push(accepted) - 1)?.(accepted);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -184,7 +184,8 @@ export async function listenEngine(createEngine: () => TlsEngine, answers: Engin
   if (address === null || typeof address === 'string') throw new Error('no port');
   return {
     port: address.port,
-    accepted: async () => sockets[0] ?? new Promise<EngineSocket>((resolve) => waiting.push(resolve)),
+    accepted: async (after = 0) =>
+      sockets[after] ?? new Promise<EngineSocket>((resolve) => waiting.set(after, resolve)),
     close: () => {
       for (const socket of sockets) socket.destroy();
       server.close();

@@ -6,7 +6,7 @@ import { findPeers, isFound } from './find-peers.ts';
 import { cellsOf, leanCells, NO_REASON, reasonAgainst, roles } from './matrix.ts';
 import { combinationsOf } from './pairwise.ts';
 import type { Place } from './places.ts';
-import { CellRunner } from './run-cell.ts';
+import { CellRunner, wayOf } from './run-cell.ts';
 
 /** What is fetched is not for every day. */
 const PLACES: readonly Place[] = ['installed', 'this-node', 'newest-node'];
@@ -32,14 +32,8 @@ describe('interop: the matrix', () => {
     for (const { id, ends } of findPeers().filter(isFound)) {
       for (const end of roles.map((role) => ends[role])) {
         if (typeof end === 'string') continue;
-        for (const [feature, way] of [
-          ['large-transfer', end.talk.transfer],
-          ['key-update-ours', end.talk.keyUpdateOurs],
-          ['key-update-theirs', end.talk.keyUpdateTheirs],
-          ['half-close-ours', end.talk.halfCloseOurs],
-          ['half-close-theirs', end.talk.halfCloseTheirs],
-        ] as const) {
-          if (end.features.includes(feature)) expect(way, `${id}: ${featureDescriptions[feature]}`).to.be.a('function');
+        for (const feature of end.features) {
+          expect(wayOf(end.talk, feature), `${id}: ${featureDescriptions[feature]}`).to.be.a('function');
         }
       }
     }

@@ -5,6 +5,7 @@ import {
   namedGroups,
   type PlainPsk,
   type QkdPsk,
+  type ResumptionPsk,
   SecretBytes,
   type ServerEngineOptions,
   SignatureScheme,
@@ -43,11 +44,14 @@ export function ourClient(
   { feature, ...choice }: Choice,
   groups: readonly string[],
   psk: SharedPsk,
+  ticket?: ResumptionPsk,
 ): ClientEngineOptions {
   return clientOptions({
     ...common(choice, groups),
     auth: isPskOnly(feature) ? 'psk' : 'certificate',
     ...(hasPsk(feature) ? { psk: pskFor(feature, psk) } : {}),
+    ...(feature === 'resumption' ? { ticketRequest: { newSessionCount: 1, resumptionCount: 0 } } : {}),
+    ...(ticket === undefined ? {} : { psk: ticket }),
     ...(isImported(feature) ? { qkdOffer: { offer: 'key' } } : {}),
     ...(feature === 'client-certificate' ? { identity: credentials.leaf(choice.signature).identity } : {}),
   });
@@ -61,6 +65,7 @@ export function ourServer(credentials: Credentials, { feature, ...choice }: Choi
     requestClientCertificate: feature === 'client-certificate',
     ...(feature === 'client-certificate' ? { certificateAuthorities: [credentials.caName] } : {}),
     qkd: isImported(feature),
+    acceptTickets: feature === 'resumption',
     ...(feature === 'hrr-cookie' ? { cookieKey: COOKIE_KEY } : {}),
   });
 }

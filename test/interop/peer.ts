@@ -3,7 +3,7 @@ import type { Choice, Feature } from './axes.ts';
 import type { Credentials, LeafCredential } from './credentials.ts';
 import type { Program } from './peer-process.ts';
 import type { Place } from './places.ts';
-import type { Talk } from './talk.ts';
+import type { Conversation, Talk } from './talk.ts';
 
 /** Which end of the connection the peer is. */
 export type Role = 'server' | 'client';
@@ -33,6 +33,10 @@ export interface Setting {
   /** A server that passes plaintext on: where to. */
   readonly backendPort: number;
   readonly place: Place;
+  /** For resumption, where a client keeps its session. */
+  readonly sessionPath: string;
+  /** For resumption, whether this is the second connection of a client that needs a process for each. */
+  readonly again: boolean;
 }
 
 /** How to start one end. */
@@ -59,6 +63,11 @@ export interface PeerEnd {
   readonly psk?: SharedPsk;
   start(setting: Setting): Start;
   readonly talk: Talk;
+  /**
+   * A client that connects a second time by itself when it is told to resume: what is said in its first
+   * connection. Others are started again, or get a second plaintext connection.
+   */
+  readonly beforeReconnecting?: (conversation: Conversation) => Promise<void>;
   /** It has a plaintext side: a server connects to `backendPort`, a client listens as `ready` says. */
   readonly passesOn?: boolean;
   /** A server that takes one connection after the other, whatever became of the one before. */

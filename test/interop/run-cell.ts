@@ -1,6 +1,7 @@
 /** Runs one cell of the matrix: our engine in one role, the peer's program in the other, one choice of values. */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { join } from 'node:path';
 import {
   cipherSuiteInfo,
   cipherSuites,
@@ -8,20 +9,23 @@ import {
   createServerEngine,
   type HandshakeSummary,
   namedGroups,
+  type ResumptionPsk,
 } from '../../tls-ext/index.ts';
-import { allValues, type Choice, codePointOf, NO_SIGNATURE } from './axes.ts';
+import { allValues, type Choice, codePointOf, type Feature, NO_SIGNATURE } from './axes.ts';
 import type { Credentials } from './credentials.ts';
-import { connectEngine, type EngineSocket, listenEngine } from './engine-socket.ts';
+import { connectEngine, type EngineServer, type EngineSocket, listenEngine } from './engine-socket.ts';
 import type { FoundPeer } from './find-peers.ts';
 import { isImported, ourClient, ourServer, pskFor } from './our-end.ts';
 import { ourPsk, type PeerEnd, type Role, type Setting, type Start } from './peer.ts';
 import { PeerProcess } from './peer-process.ts';
-import { type Conversation, FarSocket } from './talk.ts';
+import { type Conversation, FarSocket, type Talk } from './talk.ts';
 
 /** Longer than any of them takes on a busy machine: who says nothing until then has not understood us. */
 const CELL_LIMIT_MS = 15_000;
 /** Our engine updates its keys after three quarters of this many records. */
 const KEY_UPDATE_RECORDS = 40;
+/** Its meaning is ours alone. */
+const TICKET_HANDLE = new Uint8Array(16).fill(0x74);
 /** The last part of what a peer said that an error quotes. */
 const QUOTED_CHARACTERS = 2000;
 
@@ -43,6 +47,7 @@ export class CellRunner {
   readonly #servers = new Map<string, RunningServer>();
   readonly #backend: Server;
   readonly #plainSockets: Socket[] = [];
+  #sessions = 0;
   #awaitPlain: ((socket: Socket) => void) | undefined;
 
   static async create(credentials: Credentials): Promise<CellRunner> {
@@ -79,24 +84,19 @@ export class CellRunner {
   }
 
   async #againstServer(peer: FoundPeer, end: PeerEnd, choice: Choice): Promise<void> {
-    const groups = isRetried(choice) ? [otherGroup(end, choice.group), choice.group] : [choice.group];
     const theirs = isRetried(choice) ? [choice.group] : Object.keys(end.groups);
     const startAt = (port: number) => end.start(this.#setting(peer, end, choice, theirs, port));
     const key = JSON.stringify([peer.id, startAt(0)]);
     const running = this.#servers.get(key) ?? (await startServer(peer, startAt));
-    let ours: EngineSocket | undefined;
+    const connections = async () => {
+      const ticket = await this.#connectTo(running, end, choice);
+      if (ticket !== undefined) await this.#connectTo(running, end, choice, ticket);
+    };
     let worked = false;
     try {
-      const engine = createClientEngine(ourClient(this.#credentials, choice, groups, end.psk ?? ourPsk));
-      ours = await connectEngine(running.port, engine, { ca: this.#credentials.ca });
-      const socket = ours;
-      await withLimit(
-        running.process,
-        this.#converse(end, choice, 'client', socket, running.process, () => this.#plainSide()),
-      );
+      await withLimit(running.process, connections());
       worked = true;
     } finally {
-      ours?.destroy();
       if (worked && end.reusable) this.#servers.set(key, running);
       else {
         this.#servers.delete(key);
@@ -105,51 +105,99 @@ export class CellRunner {
     }
   }
 
+  /** One connection; where a second is to resume it, returns a ticket. */
+  async #connectTo(
+    { port, process }: RunningServer,
+    end: PeerEnd,
+    choice: Choice,
+    ticket?: ResumptionPsk,
+  ): Promise<ResumptionPsk | undefined> {
+    const groups = isRetried(choice) ? [otherGroup(end, choice.group), choice.group] : [choice.group];
+    const engine = createClientEngine(ourClient(this.#credentials, choice, groups, end.psk ?? ourPsk, ticket));
+    const ours = await connectEngine(port, engine, { ca: this.#credentials.ca });
+    let far: FarSocket | undefined;
+    try {
+      expectNegotiated(choice, 'client', await ours.handshake(), ticket !== undefined);
+      if (end.passesOn) far = await this.#plainSide();
+      await converse(end, choice, { ours, peer: process, ...(far ? { far } : {}) });
+      if (choice.feature !== 'resumption' || ticket !== undefined) return undefined;
+      await ours.until(() => ours.tickets.length > 0);
+      const [issued] = ours.tickets as [EngineSocket['tickets'][number]];
+      ours.closeWrite();
+      return { ...issued.psk, obfuscatedTicketAge: issued.ageAdd };
+    } finally {
+      ours.destroy();
+      far?.socket.destroy();
+    }
+  }
+
   async #againstClient(peer: FoundPeer, end: PeerEnd, choice: Choice): Promise<void> {
-    const options = ourServer(this.#credentials, choice);
-    const listener = await listenEngine(() => createServerEngine(options), {
+    let ticket: ResumptionPsk | undefined;
+    const listener = await listenEngine(() => createServerEngine(ourServer(this.#credentials, choice)), {
       ca: this.#credentials.ca,
-      psk: () => ({ action: 'use', psk: pskFor(choice.feature, end.psk ?? ourPsk) }),
+      psk: ({ offered }) => {
+        if (choice.feature !== 'resumption') {
+          return { action: 'use', psk: pskFor(choice.feature, end.psk ?? ourPsk) };
+        }
+        const known = offered.some(({ identity }) => Buffer.compare(identity, TICKET_HANDLE) === 0);
+        return ticket !== undefined && known
+          ? { action: 'use', psk: ticket }
+          : { action: 'continue', result: 'unavailable' };
+      },
     });
     const groups = isRetried(choice) ? [otherOf(end, choice.group), choice.group] : [choice.group];
-    const start = end.start(this.#setting(peer, end, choice, groups, listener.port));
-    const process = new PeerProcess(peer.program(start.program), start.args);
+    const setting = this.#setting(peer, end, choice, groups, listener.port);
+    const processes: PeerProcess[] = [];
+    const begin = (again: boolean) => {
+      const start = end.start({ ...setting, again });
+      const process = new PeerProcess(peer.program(start.program), start.args);
+      processes.push(process);
+      return { process, start };
+    };
+    const first = begin(false);
+    try {
+      await withLimit(
+        first.process,
+        this.#acceptFrom(listener, 0, end, choice, first, (issued) => (ticket = issued)),
+      );
+      if (choice.feature !== 'resumption') return;
+      const second = end.passesOn || end.beforeReconnecting ? first : begin(true);
+      await withLimit(second.process, this.#acceptFrom(listener, 1, end, choice, second));
+    } finally {
+      listener.close();
+      for (const process of processes) await process.kill();
+    }
+  }
+
+  /** One connection; where a second is to resume it, issues a ticket. */
+  async #acceptFrom(
+    listener: EngineServer,
+    after: number,
+    end: PeerEnd,
+    choice: Choice,
+    { process, start }: { readonly process: PeerProcess; readonly start: Start },
+    onTicket?: (ticket: ResumptionPsk) => void,
+  ): Promise<void> {
     let far: FarSocket | undefined;
-    const conversation = async () => {
+    try {
       if (end.passesOn) {
         const socket = connect({ port: await portOf(process, start), host: '127.0.0.1', allowHalfOpen: true });
         far = new FarSocket(socket);
         await once(socket, 'connect');
       }
-      const ours = await Promise.race([listener.accepted(), endedBefore(process, 'it connected')]);
-      await this.#converse(end, choice, 'server', ours, process, async () => far as FarSocket);
-    };
-    try {
-      await withLimit(process, conversation());
+      const ours = await Promise.race([listener.accepted(after), endedBefore(process, 'it connected')]);
+      expectNegotiated(choice, 'server', await ours.handshake(), after > 0);
+      const conversation = { ours, peer: process, ...(far ? { far } : {}) };
+      if (choice.feature !== 'resumption' || after > 0) return await converse(end, choice, conversation);
+      onTicket?.(ours.issueTicket(TICKET_HANDLE));
+      await (end.beforeReconnecting ?? end.talk.exchange)(conversation);
+      ours.closeWrite();
+      if (!end.passesOn && !end.beforeReconnecting) {
+        process.endInput();
+        await process.ends();
+      }
     } finally {
       far?.socket.destroy();
-      listener.close();
-      await process.kill();
-    }
-  }
-
-  async #converse(
-    end: PeerEnd,
-    choice: Choice,
-    role: Role,
-    ours: EngineSocket,
-    peer: PeerProcess,
-    plainSide: () => Promise<FarSocket>,
-  ): Promise<void> {
-    const aead = cipherSuiteInfo(codePointOf(cipherSuites, choice.suite))?.aead as { sealLimitRecords: number };
-    const { sealLimitRecords } = aead;
-    if (choice.feature === 'key-update-ours') aead.sealLimitRecords = KEY_UPDATE_RECORDS;
-    try {
-      expectNegotiated(choice, await ours.handshake(), role);
-      await talkOf(end, choice, { ours, peer, ...(end.passesOn ? { far: await plainSide() } : {}) });
-      if (ours.error !== undefined) throw ours.error;
-    } finally {
-      aead.sealLimitRecords = sealLimitRecords;
     }
   }
 
@@ -173,6 +221,8 @@ export class CellRunner {
       port,
       backendPort: (this.#backend.address() as AddressInfo).port,
       place: peer.place,
+      sessionPath: join(this.#credentials.folder, `session-${peer.id}-${++this.#sessions}`),
+      again: false,
     };
   }
 }
@@ -192,14 +242,15 @@ function otherOf(end: PeerEnd, group: string): string {
   return other;
 }
 
-function expectNegotiated(choice: Choice, summary: HandshakeSummary, role: Role): void {
-  const psk = isImported(choice.feature) ? 'qkd' : choice.feature.startsWith('psk') ? 'plain' : 'none';
+function expectNegotiated(choice: Choice, role: Role, summary: HandshakeSummary, resumed: boolean): void {
+  const external = isImported(choice.feature) ? 'qkd' : choice.feature.startsWith('psk') ? 'plain' : 'none';
+  const certificate = role === 'client' ? choice.signature !== NO_SIGNATURE : choice.feature === 'client-certificate';
   const wanted = {
     group: codePointOf(namedGroups, choice.group),
     cipherSuite: codePointOf(cipherSuites, choice.suite),
     helloRetryRequest: isRetried(choice),
-    psk,
-    peerCertificate: role === 'client' ? choice.signature !== NO_SIGNATURE : choice.feature === 'client-certificate',
+    psk: resumed ? 'resumption' : external,
+    peerCertificate: certificate && !resumed,
   };
   for (const [name, value] of Object.entries(wanted)) {
     const got = summary[name as keyof HandshakeSummary];
@@ -207,20 +258,34 @@ function expectNegotiated(choice: Choice, summary: HandshakeSummary, role: Role)
   }
 }
 
-async function talkOf({ talk }: PeerEnd, { feature }: Choice, conversation: Conversation): Promise<void> {
+/** What the feature is about, after the handshake. */
+async function converse(end: PeerEnd, choice: Choice, conversation: Conversation): Promise<void> {
+  const aead = cipherSuiteInfo(codePointOf(cipherSuites, choice.suite))?.aead as { sealLimitRecords: number };
+  const { sealLimitRecords } = aead;
+  if (choice.feature === 'key-update-ours') aead.sealLimitRecords = KEY_UPDATE_RECORDS;
+  try {
+    await wayOf(end.talk, choice.feature)?.(conversation);
+    if (conversation.ours.error !== undefined) throw conversation.ours.error;
+  } finally {
+    aead.sealLimitRecords = sealLimitRecords;
+  }
+}
+
+/** How the data goes for a feature; `undefined` where the peer hasn't it. */
+export function wayOf(talk: Talk, feature: Feature): Talk['exchange'] | undefined {
   switch (feature) {
     case 'large-transfer':
-      return talk.transfer?.(conversation);
+      return talk.transfer;
     case 'key-update-ours':
-      return talk.keyUpdateOurs?.(conversation);
+      return talk.keyUpdateOurs;
     case 'key-update-theirs':
-      return talk.keyUpdateTheirs?.(conversation);
+      return talk.keyUpdateTheirs;
     case 'half-close-ours':
-      return talk.halfCloseOurs?.(conversation);
+      return talk.halfCloseOurs;
     case 'half-close-theirs':
-      return talk.halfCloseTheirs?.(conversation);
+      return talk.halfCloseTheirs;
     default:
-      return talk.exchange(conversation);
+      return talk.exchange;
   }
 }
 

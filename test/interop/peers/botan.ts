@@ -1,5 +1,5 @@
 import { allValues, type Feature } from '../axes.ts';
-import { ourPsk, type Peer, type PeerEnd, type Setting } from '../peer.ts';
+import { isAtLeast, ourPsk, type Peer, type PeerEnd, type Setting } from '../peer.ts';
 import { echo, terminal } from '../talk.ts';
 import { ML_DSA, NO_IMPORTER, NO_RFC9973, RSA_PSS_PSS } from './reasons.ts';
 
@@ -8,10 +8,12 @@ const GROUPS = {
   secp256r1: 'secp256r1',
   secp384r1: 'secp384r1',
   X25519MLKEM768: 'x25519/ML-KEM-768',
+};
+const LATER_GROUPS = {
   SecP256r1MLKEM768: 'secp256r1/ML-KEM-768',
   SecP384r1MLKEM1024: 'secp384r1/ML-KEM-1024',
 };
-const features: readonly Feature[] = ['certificate', 'psk', 'hrr', 'key-update-ours', 'large-transfer'];
+const features: readonly Feature[] = ['certificate', 'psk', 'resumption', 'hrr', 'key-update-ours', 'large-transfer'];
 
 /** The groups, the first of which a client sends a share of, and nothing before TLS 1.3. */
 function policy({ groups, credentials }: Setting): string {
@@ -38,6 +40,7 @@ function client(setting: Setting) {
   const args = ['tls_client', 'localhost', `--port=${port}`, `--policy=${policy(setting)}`];
   args.push('--skip-system-cert-store', `--trusted-cas=${credentials.caPath}`);
   if (choice.feature === 'psk') args.push(...pskArguments);
+  if (choice.feature === 'resumption') args.push(`--session-db=${setting.sessionPath}`, '--session-db-pass=interop');
   if (choice.feature === 'client-certificate')
     args.push(`--client-cert=${leaf.certPath}`, `--client-cert-key=${leaf.keyPath}`);
   return { program: 'botan', args };
@@ -49,12 +52,14 @@ export const botan: Peer = {
   programs: ['botan'],
   places: ['trixie', 'sid'],
   version: { program: 'botan', args: ['version'], pattern: /^(\d\S+)/m },
-  ends() {
+  ends(version) {
+    const later = isAtLeast(version, '3.13');
     const end: Omit<PeerEnd, 'start' | 'features' | 'talk'> = {
-      groups: GROUPS,
+      groups: later ? { ...GROUPS, ...LATER_GROUPS } : GROUPS,
       suites: allValues.suite,
       signatures: allValues.signature.filter((name) => name.startsWith('ecdsa') || name.startsWith('rsa_pss_rsae')),
       cannot: [
+        [later ? [] : Object.keys(LATER_GROUPS), 'has them by an earlier draft'],
         [[...ML_DSA, 'ed25519', ...RSA_PSS_PSS], 'its TLS offers ECDSA and rsa_pss_rsae only'],
         [['imported-psk', 'imported-psk-certificate'], NO_IMPORTER],
         [['psk-certificate'], NO_RFC9973],

@@ -8,6 +8,7 @@ const HYBRID = Object.fromEntries(HYBRID_GROUPS.map((name) => [name, name]));
 const features: readonly Feature[] = [
   'certificate',
   'client-certificate',
+  'resumption',
   'hrr',
   'hrr-cookie',
   'key-update-ours',
@@ -22,6 +23,8 @@ function client({ choice: { feature }, groups, leaf, credentials, port }: Settin
   // An upload of this kind isn't announced with Expect, which we would have to answer.
   const upload = credentials.file(`curl-upload-${lengthBytes}`, someText(lengthBytes));
   args.push('--header', 'Expect:', '--upload-file', upload, 'https://localhost/');
+  // Within one process it keeps sessions, and a connection that has closed is made anew.
+  if (feature === 'resumption') args.push('--next', ...args.slice());
   return { program: 'curl', args };
 }
 
@@ -47,6 +50,7 @@ export const curl: Peer = {
         [['half-close-ours', 'half-close-theirs'], 'HTTP/1.1 of curl closes both directions at once'],
       ],
       start: client,
+      beforeReconnecting: httpClient.exchange,
       talk: httpClient,
     };
     return { server: 'curl is no server', client: end };

@@ -10,6 +10,7 @@ const bothRoles: readonly Feature[] = [
   'certificate',
   'client-certificate',
   'psk',
+  'resumption',
   'hrr',
   'key-update-ours',
   'large-transfer',
@@ -47,6 +48,7 @@ function client({ choice: { feature }, groups, leaf, credentials, port }: Settin
   if (feature === 'psk') args.push('--pskusername', ourPsk.identity, '--pskkey', pskHex);
   else args.push('--x509cafile', credentials.caPath);
   if (feature === 'client-certificate') args.push('--x509certfile', leaf.certPath, '--x509keyfile', leaf.keyPath);
+  if (feature === 'resumption') args.push('--resume', '--waitresumption');
   return { program: 'gnutls-cli', args };
 }
 
@@ -89,6 +91,8 @@ export const gnutls: Peer = {
         features: [...bothRoles, 'hrr-cookie', 'key-update-theirs', 'half-close-theirs'],
         cannot: [...end.cannot, [['half-close-ours'], 'gnutls-cli ends at our close_notify']],
         start: client,
+        // It waits for a ticket and closes.
+        beforeReconnecting: async () => {},
         talk: terminal({ keyUpdate: rekey, transferBytes: 65_536 }),
       },
     };

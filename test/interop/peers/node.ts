@@ -8,7 +8,7 @@ const PROGRAM = fileURLToPath(new URL('../programs/node-bridge.mjs', import.meta
 const CLASSICAL = { x25519: 'X25519', secp256r1: 'P-256', secp384r1: 'P-384' };
 const HYBRID = Object.fromEntries(HYBRID_GROUPS.map((name) => [name, name]));
 const features: readonly Feature[] = [
-  ...(['certificate', 'client-certificate', 'psk', 'hrr', 'key-update-ours', 'large-transfer'] as const),
+  ...(['certificate', 'client-certificate', 'psk', 'resumption', 'hrr', 'key-update-ours', 'large-transfer'] as const),
   ...(['half-close-ours', 'half-close-theirs'] as const),
 ];
 

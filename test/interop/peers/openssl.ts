@@ -13,6 +13,7 @@ const features: readonly Feature[] = [
   'certificate',
   'client-certificate',
   'psk',
+  'resumption',
   'hrr',
   'hrr-cookie',
   'key-update-ours',
@@ -40,11 +41,12 @@ function server({ choice: { feature }, groups, leaf, credentials }: Setting) {
   return { program: 'openssl', args, ready: /ACCEPT 127\.0\.0\.1:(\d+)/ };
 }
 
-function client({ choice: { feature }, groups, leaf, credentials, port }: Setting) {
+function client({ choice: { feature }, groups, leaf, credentials, port, sessionPath, again }: Setting) {
   const args = ['s_client', '-connect', `127.0.0.1:${port}`, '-tls1_3', '-groups', groups.join(':')];
   if (feature === 'psk') args.push('-psk', pskHex, '-psk_identity', ourPsk.identity);
   else args.push('-CAfile', credentials.caPath, '-verify_return_error', '-verify_hostname', 'localhost');
   if (feature === 'client-certificate') args.push('-cert', leaf.certPath, '-key', leaf.keyPath);
+  if (feature === 'resumption') args.push(again ? '-sess_in' : '-sess_out', sessionPath);
   return { program: 'openssl', args };
 }
 

@@ -24,7 +24,7 @@ const SUITES: Readonly<Record<string, string>> = {
 /** Built into its example programs. */
 const psk = { identity: 'Client_identity', secret: new Uint8Array(Buffer.from('0123456789abcdef'.repeat(4), 'hex')) };
 const features: readonly Feature[] = [
-  ...(['certificate', 'client-certificate', 'psk', 'psk-certificate', 'hrr', 'hrr-cookie'] as const),
+  ...(['certificate', 'client-certificate', 'psk', 'psk-certificate', 'resumption', 'hrr', 'hrr-cookie'] as const),
   ...(['key-update-ours', 'key-update-theirs', 'large-transfer'] as const),
 ];
 
@@ -33,6 +33,7 @@ function server({ choice: { feature, group, suite }, leaf, credentials, port }: 
   if (feature === 'psk') args.push('-s');
   else args.push('-c', leaf.certPath, '-k', leaf.keyPath);
   if (feature === 'psk-certificate') args.push('--psk-with-certs');
+  if (feature === 'resumption') args.push('-r');
   if (feature === 'client-certificate') args.push('-A', credentials.caPath, '-F');
   else args.push('-d');
   if (feature.startsWith('hrr')) args.push(...(FORCED[group] as string).split(' '));
@@ -52,6 +53,7 @@ function client({ choice: { feature, group, suite }, leaf, credentials, port }: 
   if (feature === 'client-certificate') args.push('-c', leaf.certPath, '-k', leaf.keyPath);
   else args.push('-x');
   if (feature === 'key-update-theirs') args.push('-I');
+  if (feature === 'resumption') args.push('-r');
   if (feature === 'large-transfer' || feature === 'key-update-ours') args.push('-B', String(TRANSFER_BYTES));
   return { program: 'wolfssl-client', args };
 }
@@ -76,10 +78,15 @@ const serverTalk: Talk = {
   },
 };
 
-async function hello({ ours, peer }: Conversation): Promise<void> {
-  await ours.until(() => ours.text().includes('hello wolfssl!'));
+async function hello(conversation: Conversation): Promise<void> {
+  await answerHello(conversation);
+  await conversation.peer.says(/hello from us/);
+}
+
+/** What it prints, it prints when it ends. */
+async function answerHello({ ours }: Conversation): Promise<void> {
+  await ours.until(() => /(?:hello|resuming) wolfssl!/.test(ours.text()));
   ours.send('hello from us');
-  await peer.says(/hello from us/);
 }
 
 async function sendBack({ ours, peer }: Conversation): Promise<void> {
@@ -125,6 +132,7 @@ export const wolfssl: Peer = {
         excludes: ({ group, feature }: Choice) =>
           group === 'secp384r1' && !feature.startsWith('hrr') ? 'it sends no share of P-384 unasked' : undefined,
         start: client,
+        beforeReconnecting: answerHello,
         talk: clientTalk,
       },
     };

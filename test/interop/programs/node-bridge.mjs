@@ -52,14 +52,19 @@ if (options.role === 'server') {
   );
   listen(server);
 } else {
+  let session;
   const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true }, (plain) => {
     const socket = tls.connect({
       ...context,
+      ...(session ? { session } : {}),
       port: options.port,
       host: '127.0.0.1',
       servername: 'localhost',
       allowHalfOpen: true,
       ...(psk ? { pskCallback: () => psk, checkServerIdentity: () => undefined } : {}),
+    });
+    socket.on('session', (fresh) => {
+      session = fresh;
     });
     join(socket, plain);
     plain.resume();
