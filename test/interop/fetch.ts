@@ -22,8 +22,8 @@ type Say = (text: string) => void;
 
 /** The suites, and the packages whose programs the peers are. */
 const PACKAGES = {
-  trixie: ['openssl', 'gnutls-bin', 'libnss3-tools', 'stunnel4', 'curl', 'botan', 'android-boringssl', 'golang-go'],
-  sid: ['openssl', 'gnutls-bin', 'libnss3-tools', 'stunnel4', 'curl', 'botan', 'golang-go'],
+  trixie: ['openssl', 'gnutls-bin', 'libnss3-tools', 'stunnel4', 'curl', 'botan', 'libgnutls28-dev', 'golang-go'],
+  sid: ['openssl', 'gnutls-bin', 'libnss3-tools', 'stunnel4', 'curl', 'botan', 'libgnutls28-dev', 'golang-go'],
 } as const;
 type Suite = keyof typeof PACKAGES;
 

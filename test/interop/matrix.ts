@@ -3,6 +3,7 @@ import { type Axis, type AxisValues, type Choice, isPossible, NO_SIGNATURE } fro
 import type { FoundPeer } from './find-peers.ts';
 import { combinationsOf, covering, coveringArray, product } from './pairwise.ts';
 import type { PeerEnd, Role } from './peer.ts';
+import { OWN_ENDS } from './peers/own-ends.ts';
 import type { Cell } from './run-cell.ts';
 
 export const roles: readonly Role[] = ['server', 'client'];
@@ -34,7 +35,8 @@ export function leanCells(peers: readonly FoundPeer[]): readonly Cell[] {
   const all = peers.flatMap((peer) => cellsOf(peer, 2));
   const chosen = covering(all, ({ peer, role, choice }) => [
     ...combinationsOf(choice, 1).map((value) => `${peer.id} ${role} ${value}`),
-    ...combinationsOf(choice, 2).map((pair) => `${role} ${pair}`),
+    // What our own ends do with each other says nothing of others.
+    ...combinationsOf(choice, 2).map((pair) => `${peer.peer.name === OWN_ENDS ? OWN_ENDS : ''} ${role} ${pair}`),
   ]);
   // In the order of the peers, whose servers are kept for one peer at a time.
   return all.filter((cell) => chosen.includes(cell));

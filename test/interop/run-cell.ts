@@ -2,28 +2,21 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
-import {
-  cipherSuiteInfo,
-  cipherSuites,
-  createClientEngine,
-  createServerEngine,
-  type HandshakeSummary,
-  namedGroups,
-  type ResumptionPsk,
-} from '../../tls-ext/index.ts';
-import { allValues, type Choice, codePointOf, type Feature, NO_SIGNATURE } from './axes.ts';
+import { createClientEngine, createServerEngine, type ResumptionPsk } from '../../tls-ext/index.ts';
+import { allValues, type Choice, type Feature, NO_SIGNATURE } from './axes.ts';
 import type { Credentials } from './credentials.ts';
 import { connectEngine, type EngineServer, type EngineSocket, listenEngine } from './engine-socket.ts';
 import type { FoundPeer } from './find-peers.ts';
-import { isImported, ourClient, ourServer, pskFor } from './our-end.ts';
+import { expectNegotiated, isRetried } from './negotiated.ts';
+import { ourClient, ourServer, pskFor } from './our-end.ts';
+import { runOwnEnds } from './own-ends.ts';
 import { ourPsk, type PeerEnd, type Role, type Setting, type Start } from './peer.ts';
 import { PeerProcess } from './peer-process.ts';
-import { type Conversation, FarSocket, type Talk } from './talk.ts';
+import { OWN_ENDS } from './peers/own-ends.ts';
+import { type Conversation, FarSocket, type Talk, withKeyUpdates } from './talk.ts';
 
 /** Longer than any of them takes on a busy machine: who says nothing until then has not understood us. */
 const CELL_LIMIT_MS = 15_000;
-/** Our engine updates its keys after three quarters of this many records. */
-const KEY_UPDATE_RECORDS = 40;
 /** Its meaning is ours alone. */
 const TICKET_HANDLE = new Uint8Array(16).fill(0x74);
 /** The last part of what a peer said that an error quotes. */
@@ -69,6 +62,7 @@ export class CellRunner {
 
   /** Resolves if all went as the choice says; rejects with what went wrong and what the peer said. */
   async run({ peer, role, choice }: Cell): Promise<void> {
+    if (peer.peer.name === OWN_ENDS) return runOwnEnds(this.#credentials, choice);
     const end = peer.ends[role];
     if (typeof end === 'string') throw new Error(end);
     for (const socket of this.#plainSockets.splice(0)) socket.destroy();
@@ -227,8 +221,6 @@ export class CellRunner {
   }
 }
 
-const isRetried = ({ feature }: Choice) => feature === 'hrr' || feature === 'hrr-cookie';
-
 /** A group to try first at a server that is going to refuse it: one that it doesn't know, if there is one. */
 function otherGroup(end: PeerEnd, group: string): string {
   const others = allValues.group.filter((name) => name !== group);
@@ -242,33 +234,10 @@ function otherOf(end: PeerEnd, group: string): string {
   return other;
 }
 
-function expectNegotiated(choice: Choice, role: Role, summary: HandshakeSummary, resumed: boolean): void {
-  const external = isImported(choice.feature) ? 'qkd' : choice.feature.startsWith('psk') ? 'plain' : 'none';
-  const certificate = role === 'client' ? choice.signature !== NO_SIGNATURE : choice.feature === 'client-certificate';
-  const wanted = {
-    group: codePointOf(namedGroups, choice.group),
-    cipherSuite: codePointOf(cipherSuites, choice.suite),
-    helloRetryRequest: isRetried(choice),
-    psk: resumed ? 'resumption' : external,
-    peerCertificate: certificate && !resumed,
-  };
-  for (const [name, value] of Object.entries(wanted)) {
-    const got = summary[name as keyof HandshakeSummary];
-    if (got !== value) throw new Error(`${name} is ${String(got)}, ${String(value)} wanted`);
-  }
-}
-
 /** What the feature is about, after the handshake. */
 async function converse(end: PeerEnd, choice: Choice, conversation: Conversation): Promise<void> {
-  const aead = cipherSuiteInfo(codePointOf(cipherSuites, choice.suite))?.aead as { sealLimitRecords: number };
-  const { sealLimitRecords } = aead;
-  if (choice.feature === 'key-update-ours') aead.sealLimitRecords = KEY_UPDATE_RECORDS;
-  try {
-    await wayOf(end.talk, choice.feature)?.(conversation);
-    if (conversation.ours.error !== undefined) throw conversation.ours.error;
-  } finally {
-    aead.sealLimitRecords = sealLimitRecords;
-  }
+  await withKeyUpdates(choice, async () => wayOf(end.talk, choice.feature)?.(conversation));
+  if (conversation.ours.error !== undefined) throw conversation.ours.error;
 }
 
 /** How the data goes for a feature; `undefined` where the peer hasn't it. */

@@ -7,8 +7,9 @@ import { parseArgs } from 'node:util';
 import { describeChoice } from './axes.ts';
 import { Credentials } from './credentials.ts';
 import { fetchPeers } from './fetch.ts';
-import { findPeers, isFound, type MissingPeer } from './find-peers.ts';
-import { cellsOf } from './matrix.ts';
+import { type FoundPeer, findPeers, isFound, type MissingPeer } from './find-peers.ts';
+import { cellsOf, type Strength } from './matrix.ts';
+import { OWN_ENDS } from './peers/own-ends.ts';
 import { type CellResult, legend, reportOf, tablesOf } from './report.ts';
 import { CellRunner } from './run-cell.ts';
 
@@ -39,6 +40,11 @@ if (options.list) {
   process.exitCode = await run();
 }
 
+/** Our own ends are cheap, and nobody else tests them. */
+function strengthFor({ peer }: FoundPeer): Strength {
+  return options.product || peer.name === OWN_ENDS ? 'product' : 2;
+}
+
 function optionsOrUsage() {
   try {
     return parseArgs({
@@ -64,7 +70,7 @@ async function run(): Promise<number> {
     for (const peer of peers) {
       const runner = await CellRunner.create(credentials);
       try {
-        for (const { role, choice } of cellsOf(peer, options.product ? 'product' : 2)) {
+        for (const { role, choice } of cellsOf(peer, strengthFor(peer))) {
           const name = describeChoice(choice);
           if (options.filter !== undefined && !name.includes(options.filter)) continue;
           const startedMs = performance.now();

@@ -1,6 +1,8 @@
 /** Ways to get data through a connection to a peer's program and to see that it arrived, by what the program does with it. */
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
+import { cipherSuiteInfo, cipherSuites } from '../../tls-ext/index.ts';
+import { type Choice, codePointOf } from './axes.ts';
 import type { EngineSocket } from './engine-socket.ts';
 import type { PeerProcess } from './peer-process.ts';
 
@@ -38,6 +40,20 @@ export function someText(lengthBytes: number): string {
   const letters = Array.from(randomBytes(lengthBytes - 1), (byte) => HARMLESS_LETTERS[byte % HARMLESS_LETTERS.length]);
   for (let at = LINE_BYTES - 1; at < letters.length - 1; at += LINE_BYTES) letters[at] = '\n';
   return `${letters.join('')}\n`;
+}
+
+/** Our engine updates its keys after three quarters of this many records, where the choice is about that. */
+const KEY_UPDATE_RECORDS = 40;
+
+export async function withKeyUpdates({ suite, feature }: Choice, talk: () => Promise<void>): Promise<void> {
+  const aead = cipherSuiteInfo(codePointOf(cipherSuites, suite))?.aead as { sealLimitRecords: number };
+  const { sealLimitRecords } = aead;
+  if (feature.startsWith('key-update')) aead.sealLimitRecords = KEY_UPDATE_RECORDS;
+  try {
+    await talk();
+  } finally {
+    aead.sealLimitRecords = sealLimitRecords;
+  }
 }
 
 async function arrives(ours: EngineSocket, text: string): Promise<void> {

@@ -5,7 +5,8 @@ import { gnutls } from './gnutls.ts';
 import { node } from './node.ts';
 import { nss } from './nss.ts';
 import { openssl } from './openssl.ts';
+import { ownEnds } from './own-ends.ts';
 import { stunnel } from './stunnel.ts';
 import { wolfssl } from './wolfssl.ts';
 
-export const peers: readonly Peer[] = [openssl, node, gnutls, nss, stunnel, curl, botan, wolfssl];
+export const peers: readonly Peer[] = [openssl, node, gnutls, nss, stunnel, curl, botan, wolfssl, ownEnds];
