@@ -18,6 +18,7 @@ const { values } = parseArgs({
     json: { type: 'string' },
     list: { type: 'boolean', default: false },
     progress: { type: 'boolean', default: false },
+    static: { type: 'boolean', default: false },
   },
 });
 const chosen = mutatedFiles.filter(({ file }) => file.includes(values.file));
@@ -73,6 +74,7 @@ async function mutate({ file, tests }: MutatedFile): Promise<Mutant[]> {
       plugins: ['./test/mutation/mocha-runner.ts', './test/mutation/error-texts.ts'],
       ignorers: ['error-texts'],
       coverageAnalysis: 'perTest',
+      ignoreStatic: !values.static,
       concurrency: 1,
       // None: types are erased before the tests run, and a mutant that would not compile is a mutant all the same.
       tsconfigFile: 'none.json',
