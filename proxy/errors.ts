@@ -28,6 +28,8 @@ export const ProxyErrorCode = {
   policy: 'ERR_PROXY_POLICY',
   /** The peer's certificate names no admitted SAE, or not the one of its role. */
   peerSae: 'ERR_PROXY_PEER_SAE',
+  /** The QKD key of a connection reached a limit of `rekey-after`, and there was no other. */
+  keyExpired: 'ERR_PROXY_KEY_EXPIRED',
   /** `require-auth: pq`, and the peer's certificates are not ML-DSA's all the way up. */
   weakAuthentication: 'ERR_PROXY_WEAK_AUTHENTICATION',
   /** The key that the handshake used was burnt by another handshake in the meantime. */

@@ -157,6 +157,10 @@ export class KeyServices {
       groups: KEY_CHANNEL_GROUPS,
       handshakeTimeoutMs: limits.handshakeTimeoutMs,
       end: channel,
+      keys: new ServiceKeys({
+        ...{ service: config.name, ownSae: config.sae, channel, log: this.#options.log },
+        rules: provenanceRules(config, isLocalAddress(connect)),
+      }),
     });
     this.#channels.set(id, { channel, dialler });
     dialler.start();

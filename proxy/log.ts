@@ -26,12 +26,18 @@ export interface ConnectionRecord {
   readonly group?: string;
   /** Name of the cipher suite. */
   readonly cipher?: string;
-  /** Reference of the QKD key in the key schedule. */
+  /** Reference of the QKD key in the key schedule; of a resumed connection, of the one that it descends from; after rekeys, the last one. */
   readonly keyId?: string;
   /** Of that key: trusted nodes crossed, age, and whether a simulator made it; as far as our key manager said. */
   readonly hops?: number;
   readonly ageMs?: number;
   readonly simulated?: boolean;
+  /** By a ticket: no certificates were exchanged, and no QKD key was used. */
+  readonly resumed?: true;
+  /** Of a resumed connection: how long ago its QKD key was used. */
+  readonly keyAgeMs?: number;
+  /** Completed ones, if there were any. */
+  readonly rekeys?: number;
   /** Why there is no QKD key in it, or why it was refused. */
   readonly reason?: FallbackReason;
   /** The reason came before the peer was authenticated, or in a bare alert. */
@@ -61,6 +67,30 @@ export type LogEvent =
       /** The TLS alert that was sent or received. */
       readonly alert?: string;
     } & ConnectionRecord)
+  /** A live connection has new keys: from a QKD key and ML-KEM (`used`), or from ML-KEM alone. `mode` is what it has now. */
+  | {
+      readonly event: 'rekeyed';
+      readonly role: 'client' | 'server' | 'drawer' | 'answerer';
+      /** Absent for key channels, as the next two. */
+      readonly service?: string;
+      readonly connectionId?: string;
+      readonly mode?: ConnectionMode;
+      readonly peer?: string;
+      readonly epoch: number;
+      readonly status: 'used' | 'without_key';
+      readonly keyId?: string;
+    }
+  /** A rekey came to nothing, and the connection lives on. `binder`: the two ends hold different keys. A client does not learn why. */
+  | {
+      readonly event: 'rekey-refused';
+      readonly role: 'client' | 'server' | 'drawer' | 'answerer';
+      readonly service?: string;
+      readonly connectionId?: string;
+      readonly mode?: ConnectionMode;
+      readonly peer?: string;
+      readonly keyId?: string;
+      readonly why?: 'unavailable' | 'binder' | 'policy' | 'closed';
+    }
   /** A connection that was closed before anything was read from it, or a failed accept. */
   | {
       readonly event: 'not-accepted';

@@ -74,14 +74,17 @@ export function demandQkd(settings: PolicySettings, because: string): PolicySett
   return { ...settings, require: stricterRequirement(settings.require, 'qkd'), because };
 }
 
-/** Whether the key schedule holds a QKD key. Plain PSKs come from a key manager, and from nowhere else. */
-function holdsQkdKey({ psk }: HandshakeFacts): boolean {
-  // A ticket's PSK carries QKD only if its ancestors did; tickets are not issued yet.
-  return psk === 'qkd' || psk === 'plain';
+/**
+ * Whether the key schedule holds a QKD key. Plain PSKs come from a key manager,
+ * and from nowhere else; tickets are given out and kept only where there is a
+ * QKD key behind them.
+ */
+function holdsQkdKey({ psk }: Pick<HandshakeFacts, 'psk'>): boolean {
+  return psk !== 'none';
 }
 
 /** The mode of a handshake, whatever is demanded. */
-export function modeOf(facts: HandshakeFacts): AdmittedMode {
+export function modeOf(facts: Pick<HandshakeFacts, 'psk' | 'groupIsPostQuantum'>): AdmittedMode {
   if (holdsQkdKey(facts)) return facts.groupIsPostQuantum ? 'qkd-and-pqc' : 'qkd';
   return facts.groupIsPostQuantum ? 'pqc' : 'classical';
 }

@@ -18,6 +18,7 @@ import type { EventLog } from './log.ts';
 import { type Clock, openLedger, type SpentLedger, systemClock } from './psk-resolver.ts';
 import { InProcessStore } from './state-store.ts';
 import { startClientTunnel } from './tunnel/client-tunnel.ts';
+import type { TicketRecord } from './tunnel/server-tickets.ts';
 import { startServerTunnel } from './tunnel/server-tunnel.ts';
 import type { Tunnel, TunnelPorts, TunnelSettings } from './tunnel/settings.ts';
 
@@ -61,11 +62,18 @@ export async function startServices(services: readonly LoadedService[], options:
   return proxy;
 }
 
+/** Tickets kept for all services together; of more, the oldest go. */
+const MAX_TICKETS = 65_536;
+
 class ServiceSet implements RunningProxy {
   readonly tunnels: Tunnel[] = [];
   readonly #log: EventLog;
   readonly #bufferPool = new BulkBufferPool();
   readonly #keys: KeyServices;
+  readonly #tickets = new InProcessStore<TicketRecord>({
+    maxEntries: MAX_TICKETS,
+    onRemoved: ({ psk }) => psk.secret.wipe(),
+  });
   readonly #seenWithQkd = new InProcessStore<true>({ maxEntries: MAX_SERVICES * MAX_PEER_SAES });
 
   constructor(log: EventLog, keys: KeyServices) {
@@ -87,7 +95,7 @@ class ServiceSet implements RunningProxy {
     const tunnel =
       mode === 'client'
         ? await startClientTunnel({ ...ports, settings, keys: keys.clientKeys(service, settings, ports) })
-        : await startServerTunnel({ ...ports, settings, ...keys.serverKeys(service) });
+        : await startServerTunnel({ ...ports, settings, ticketStore: this.#tickets, ...keys.serverKeys(service) });
     this.tunnels.push(tunnel);
   }
 
@@ -109,6 +117,7 @@ class ServiceSet implements RunningProxy {
   async #closeStores(): Promise<void> {
     await this.#keys.close();
     this.#seenWithQkd.close();
+    this.#tickets.close();
   }
 }
 
@@ -131,6 +140,8 @@ function tunnelSettings({ config, trust = NO_ANCHORS }: LoadedService): TunnelSe
     peer: { trust, peerSae, requireAuth, ...(verifyHost === undefined ? {} : { verifyHost }) },
     policy: config.policy,
     limits: config.limits,
+    rekeyAfter: config.rekeyAfter,
+    tickets: config.tickets,
     groups: codePoints(namedGroups, config.groups),
     cipherSuites: codePoints(cipherSuites, config.cipherSuites),
     signatureSchemes: SIGNATURE_SCHEMES,

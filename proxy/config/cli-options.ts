@@ -15,14 +15,23 @@ import {
 import { schemaProblems } from './schema-problems.ts';
 import type { ProxyConfig } from './service-config.ts';
 
-type OptionName = keyof typeof SERVICE_SETTINGS | keyof typeof PROCESS_SETTINGS | 'name' | 'accept' | 'connect';
+type OptionName =
+  | Exclude<keyof typeof SERVICE_SETTINGS, 'rekey-after'>
+  | `rekey-after.${'time' | 'bytes' | 'connections'}`
+  | keyof typeof PROCESS_SETTINGS
+  | 'name'
+  | 'accept'
+  | 'connect';
 
 /** How `--help` groups the options. */
 const GROUPS: Readonly<Record<string, readonly OptionName[]>> = {
   'Required:': ['accept', 'connect', ...REQUIRED_SETTINGS],
   'Keys:': ['require', 'remember', 'key-wait', 'keys-ahead', 'key-ttl', 'ledger'],
   'Provenance:': ['max-hops', 'max-key-age', 'unknown-provenance'],
-  'Key budget:': ['budget-reserve', 'budget-priority', 'budget-share', 'budget-horizon'],
+  'Key budget:': [
+    ...(['rekey-after.time', 'rekey-after.bytes', 'rekey-after.connections', 'tickets'] as const),
+    ...(['budget-reserve', 'budget-priority', 'budget-share', 'budget-horizon'] as const),
+  ],
   'Key manager:': [
     ...(['kme', 'kme-choose', 'kme-fail-back'] as const),
     ...(Object.keys(KME_SETTINGS) as (keyof typeof KME_SETTINGS)[]).filter((key) => key !== 'unsafe-plaintext-kme'),
@@ -46,7 +55,7 @@ const GROUPS: Readonly<Record<string, readonly OptionName[]>> = {
 };
 
 const { name, accept, connect } = serviceSchema.shape;
-const SETTINGS: Readonly<Record<OptionName, z.ZodType>> = {
+const SETTINGS: Readonly<Record<string, z.ZodType>> = {
   name,
   accept,
   connect,
@@ -60,6 +69,14 @@ export function serviceOptions<T>(parser: Argv<T>, mode: 'client' | 'server'): A
   let withOptions = parser;
   for (const [option, schema] of Object.entries(SETTINGS)) {
     if (mode === 'server' && option === 'verify-host') continue;
+    if (schema instanceof z.ZodObject) {
+      // Settings in a setting: `--rekey-after.time`, which yargs makes one object of and then takes for an option too.
+      withOptions = withOptions.option(option, { hidden: true }) as Argv<T>;
+      for (const [key, part] of Object.entries(schema.shape)) {
+        withOptions = withOptions.option(`${option}.${key}`, yargsOption((part as z.ZodOptional).unwrap())) as Argv<T>;
+      }
+      continue;
+    }
     withOptions = withOptions.option(option, yargsOption(schema)) as Argv<T>;
   }
   for (const [title, options] of Object.entries(GROUPS)) {
@@ -77,13 +94,13 @@ export function keyManagerOptions<T>(parser: Argv<T>): Argv<T> {
   const names = [...own, ...(Object.keys(KME_SETTINGS) as (keyof typeof KME_SETTINGS)[])];
   let withOptions = parser;
   for (const option of names) {
-    withOptions = withOptions.option(option, yargsOption(SETTINGS[option])) as Argv<T>;
+    withOptions = withOptions.option(option, yargsOption(SETTINGS[option] as z.ZodType)) as Argv<T>;
   }
   return withOptions.group([...own], 'Whom to ask:').group(Object.keys(KME_SETTINGS), 'Key manager:') as Argv<T>;
 }
 
-function yargsOption(schema: z.ZodType): Options {
-  const describe = schema.description ?? '';
+function yargsOption(schema: z.core.$ZodType): Options {
+  const describe = z.globalRegistry.get(schema)?.description ?? '';
   if (schema instanceof z.ZodBoolean) return { type: 'boolean', describe };
   if (schema instanceof z.ZodNumber) return { type: 'number', requiresArg: true, describe };
   if (schema instanceof z.ZodEnum) return { choices: schema.options, describe };
@@ -116,9 +133,9 @@ export function configFromOptions(mode: 'client' | 'server', argv: Readonly<Reco
   }
   const parsed = fileSchema.safeParse(input);
   if (!parsed.success) {
-    for (const { path, code, message } of schemaProblems(parsed.error, input, () => [])) {
-      const option = path.find((part, i) => typeof part === 'string' && (i === 0 ? part !== 'services' : true));
-      problems.push(problem(String(option), code, message));
+    for (const { path, code, message } of schemaProblems(parsed.error, input, knownParts)) {
+      const option = path.filter((part, i) => typeof part === 'string' && !(i === 0 && part === 'services'));
+      problems.push(problem(option.join('.'), code, message));
     }
     for (const key of requiredSettings(argv.auth)) {
       if (argv[key] === undefined) problems.push(problem(key, ConfigErrorCode.missingKey, 'is missing'));
@@ -132,6 +149,12 @@ export function configFromOptions(mode: 'client' | 'server', argv: Readonly<Reco
   });
   if (problems.length > 0) throw new ConfigError(problems as [ConfigProblem, ...ConfigProblem[]]);
   return config;
+}
+
+/** The settings in a setting. */
+function knownParts(path: readonly (string | number)[]): readonly string[] {
+  const schema = SETTINGS[String(path[path.length - 1])];
+  return schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
 }
 
 function problem(option: string, code: ConfigErrorCode, message: string): ConfigProblem {

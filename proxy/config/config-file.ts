@@ -5,7 +5,7 @@ import { type Document, isMap, isNode, isScalar, LineCounter, parseDocument } fr
 import { ConfigError, ConfigErrorCode, type ConfigPosition, type ConfigProblem } from './config-error.ts';
 import { kmeElementSchema } from './kme-schema.ts';
 import { resolveConfig } from './resolve.ts';
-import { defaultsSchema, fileSchema, serviceSchema } from './schema.ts';
+import { defaultsSchema, fileSchema, SERVICE_SETTINGS, serviceSchema } from './schema.ts';
 import { schemaProblems } from './schema-problems.ts';
 import type { ProxyConfig } from './service-config.ts';
 
@@ -99,6 +99,7 @@ function toPlainData(document: Document, file: string): unknown {
 
 function knownKeys(path: Path): readonly string[] {
   if (path.length === 0) return Object.keys(fileSchema.shape);
+  if (path.includes('rekey-after')) return Object.keys(SERVICE_SETTINGS['rekey-after'].shape);
   if (path.includes('kme')) return Object.keys(kmeElementSchema.shape);
   return Object.keys(path[0] === 'defaults' ? defaultsSchema.shape : serviceSchema.shape);
 }

@@ -12,6 +12,7 @@ import {
   needsQkd,
   type PolicySettings,
 } from '../policy.ts';
+import { DEFAULT_REKEY_AFTER, type RekeyAfter } from '../tunnel/key-budget.ts';
 import { DEFAULT_LIMITS } from '../tunnel/settings.ts';
 import { isLocalAddress, parseAddress } from './address.ts';
 import { ConfigErrorCode } from './config-error.ts';
@@ -27,6 +28,7 @@ import {
   type ServiceInput,
 } from './schema.ts';
 import type { CredentialPaths, KmeConfig, ProxyConfig, ServiceConfig } from './service-config.ts';
+import { parseSize } from './size.ts';
 
 const DEFAULT_KEYS_AHEAD = 4;
 const DEFAULT_KEY_TTL_MS = 3_600_000;
@@ -110,6 +112,8 @@ class ServiceResolver {
       keyTtlMs: this.#duration('key-ttl', DEFAULT_KEY_TTL_MS),
       ...(input.remember === undefined ? {} : { rememberMs: this.#duration('remember', 0) }),
       policy: auth === 'psk' ? demandQkd(policy, 'auth: psk') : policy,
+      rekeyAfter: this.#rekeyAfter(),
+      tickets: input.tickets ?? 0,
       limits: {
         maxConnections: input['max-connections'] ?? DEFAULT_LIMITS.maxConnections,
         maxPendingHandshakes: input['max-pending-handshakes'] ?? DEFAULT_LIMITS.maxPendingHandshakes,
@@ -203,6 +207,19 @@ class ServiceResolver {
     });
   }
 
+  #rekeyAfter(): RekeyAfter {
+    const { time, bytes: text, connections } = this.#input['rekey-after'] ?? {};
+    const report = (message: string) => this.#problem('rekey-after', ConfigErrorCode.value, message);
+    const timeMs = durationOf(time, DEFAULT_REKEY_AFTER.timeMs, (message) => report(`time ${message}`));
+    const bytes = text === undefined ? undefined : parseSize(text);
+    if (bytes === 0) report('bytes must be more than 0');
+    return {
+      timeMs,
+      ...(bytes === undefined ? {} : { bytes }),
+      connections: connections ?? DEFAULT_REKEY_AFTER.connections,
+    };
+  }
+
   #checkPlaintextSide(service: ServiceConfig): void {
     const key = service.mode === 'client' ? 'accept' : 'connect';
     const address = service[key];
@@ -246,6 +263,10 @@ class ServiceResolver {
     }
     if (requireAuth === 'pq') {
       this.#conflict('require-auth', 'is about certificates, and auth: psk has none');
+    }
+    for (const key of ['rekey-after', 'tickets'] as const) {
+      const set = this.#input[key] !== undefined && this.#input[key] !== 0;
+      if (set) this.#conflict(key, 'is between our own proxies only, and auth: psk is for stock peers');
     }
     if (rememberMs !== undefined) {
       this.#conflict('remember', 'has nothing to remember with auth: psk: every connection has a QKD key');

@@ -10,10 +10,12 @@ import { REQUIREMENTS } from '../policy.ts';
 import { ADDRESS_FORMS } from './address.ts';
 import { DURATION_FORM, DURATION_PATTERN } from './duration.ts';
 import { KME_SETTINGS, kmeSchema } from './kme-schema.ts';
+import { SIZE_FORM, SIZE_PATTERN } from './size.ts';
 
 /** Bounds on what one configuration may ask for. */
 export const MAX_SERVICES = 1_000;
 export const MAX_PEER_SAES = 256;
+export const MAX_TICKETS = 64;
 
 export const GROUP_NAMES = [
   'X25519MLKEM768',
@@ -80,6 +82,27 @@ export const SERVICE_SETTINGS = {
   remember: duration().describe(
     'Refuse a peer without QKD for so long after it was last seen with it (default: not remembered)',
   ),
+  'rekey-after': z
+    .strictObject(
+      {
+        time: duration().describe('Age of a QKD key; 0s = no limit (default: 1h)'),
+        bytes: z
+          .string(`must be ${SIZE_FORM}`)
+          .regex(SIZE_PATTERN, `must be ${SIZE_FORM}`)
+          .describe("Data under one QKD key, both directions (default: the cipher's own limit)"),
+        connections: count(1_000_000).describe('Connections that one QKD key is for, by tickets (default: 100)'),
+      },
+      {
+        error: ({ code }) => (code === 'invalid_type' ? 'must be a mapping of time, bytes and connections' : undefined),
+      },
+    )
+    .partial()
+    .describe('How much one QKD key may protect before a live connection gets another'),
+  tickets: z
+    .int()
+    .min(0)
+    .max(MAX_TICKETS)
+    .describe('Tickets of one connection, each for a resumption that uses no key of its own (default: 0)'),
   'key-wait': duration().describe('How long a connection that requires a key waits for one (default: 5s)'),
   'keys-ahead': count(4_096).describe('Agreed keys that are kept ready (default: 4)'),
   'key-ttl': duration().describe('How long a key that nobody used is kept (default: 1h)'),

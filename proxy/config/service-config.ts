@@ -3,6 +3,7 @@ import type { KeySourceSettings } from '../../kdi-client/index.ts';
 import type { SocketAddress } from '../data-path/raw-socket.ts';
 import type { LogLevel } from '../log.ts';
 import type { PolicySettings } from '../policy.ts';
+import type { RekeyAfter } from '../tunnel/key-budget.ts';
 import type { TunnelLimits } from '../tunnel/settings.ts';
 import type { RequireAuth } from '../verdict.ts';
 import type { Authentication, CipherSuiteName, GroupName } from './schema.ts';
@@ -63,6 +64,9 @@ export interface ServiceConfig {
   readonly policy: PolicySettings;
   /** How long a peer that was seen with QKD is refused without; absent: not remembered. */
   readonly rememberMs?: number;
+  readonly rekeyAfter: RekeyAfter;
+  /** Tickets of one connection; 0: none. */
+  readonly tickets: number;
   readonly limits: TunnelLimits;
   readonly groups: readonly GroupName[];
   readonly cipherSuites: readonly CipherSuiteName[];

@@ -1,5 +1,13 @@
 /** The way of the bytes: sockets, TLS connections, relays. */
 export { BulkBufferPool } from './buffer-pool.ts';
+export type {
+  DataHandler,
+  HandshakeHandler,
+  KeyEvent,
+  KeyHandler,
+  PeerCertificate,
+  PskRequired,
+} from './connection-handlers.ts';
 export {
   type AcceptedSocket,
   acceptedSocket,
@@ -11,11 +19,4 @@ export {
 } from './raw-socket.ts';
 export { plainReadBuffer, tlsReadBuffer } from './read-buffers.ts';
 export { Relay, type RelayCounts, type RelayOptions } from './relay.ts';
-export {
-  type DataHandler,
-  type HandshakeHandler,
-  type PeerCertificate,
-  type PskRequired,
-  TlsConnection,
-  type TlsConnectionOptions,
-} from './tls-connection.ts';
+export { TlsConnection, type TlsConnectionOptions } from './tls-connection.ts';

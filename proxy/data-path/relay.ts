@@ -8,9 +8,10 @@
 import type { Socket } from 'node:net';
 import { Alert } from '../../tls-ext/index.ts';
 import { errorText, ProxyError, ProxyErrorCode } from '../errors.ts';
+import type { DataHandler } from './connection-handlers.ts';
 import { CONGESTED_BYTES, RELIEVED_BYTES } from './flow-control.ts';
 import { type ChunkHandler, resetSocket } from './raw-socket.ts';
-import type { DataHandler, TlsConnection } from './tls-connection.ts';
+import type { TlsConnection } from './tls-connection.ts';
 
 export interface RelayOptions {
   /** Ends the connection when no byte moved in either direction for so long; 0 = never. */

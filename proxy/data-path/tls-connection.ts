@@ -13,42 +13,18 @@ import {
   type Alert,
   Alert as Alerts,
   type EngineEvent,
-  type HandshakeSummary,
+  type IssuedTicket,
   type PeerVerdict,
   type PskDecision,
+  type QkdPsk,
+  type TicketHandle,
   type TlsEngine,
 } from '../../tls-ext/index.ts';
 import { errorText, ProxyError, ProxyErrorCode } from '../errors.ts';
+import type { DataHandler, HandshakeHandler, KeyEvent, KeyHandler } from './connection-handlers.ts';
 import { CONGESTED_BYTES, RELIEVED_BYTES } from './flow-control.ts';
 import { type AcceptedSocket, dial, remoteAddressOf, type SocketAddress } from './raw-socket.ts';
 import { tlsReadBuffer } from './read-buffers.ts';
-
-export type PskRequired = Extract<EngineEvent, { type: 'psk-required' }>;
-export type PeerCertificate = Extract<EngineEvent, { type: 'peer-certificate' }>;
-
-/** What happens during the handshake. Each method may answer at once, from inside the call. */
-export interface HandshakeHandler {
-  /** Server only. Answer with `providePsk`. */
-  pskRequired?(event: PskRequired): void;
-  /** Answer with `provideVerdict`. */
-  peerCertificate(event: PeerCertificate): void;
-  /** Set the data handler in here: the first application data may follow in the same chunk. */
-  handshakeComplete(summary: HandshakeSummary): void;
-  /** Once, last of all, when the socket is gone: `failure` says why, if not by an orderly close. */
-  ended(failure: Error | undefined): void;
-}
-
-/** What happens after it. */
-export interface DataHandler {
-  /** Application data, the handler's until it calls `release`. */
-  plaintext(bytes: Uint8Array, release: (() => void) | undefined): void;
-  /** The peer's close_notify: nothing more will come. */
-  readEnded(): void;
-  /** After `congested` was true: there is room again. */
-  relieved(): void;
-  /** No byte in either direction for the time set by `setIdleTimeout`. */
-  idle(): void;
-}
 
 export interface TlsConnectionOptions {
   readonly engine: TlsEngine;
@@ -67,11 +43,16 @@ export class TlsConnection {
   readonly #handler: HandshakeHandler;
   #socket!: Socket;
   #data: DataHandler | undefined;
+  #keys: KeyHandler | undefined;
+  #dataBytes = 0;
+  #dataAlarmAt = Number.POSITIVE_INFINITY;
   #state: State = 'handshaking';
   #failure: Error | undefined;
   #connected: boolean;
   #peerClosed = false;
   #writeClosed = false;
+  /** The socket closes when the engine has sent its close_notify, which waits for a rekey to end. */
+  #closeWhenSent = false;
   #readPaused = false;
   #reliefWanted = false;
   #timer: NodeJS.Timeout | undefined;
@@ -128,6 +109,56 @@ export class TlsConnection {
     this.#data = handler;
   }
 
+  setKeyHandler(handler: KeyHandler): void {
+    this.#keys = handler;
+  }
+
+  /** Application data of both directions. */
+  get dataBytes(): number {
+    return this.#dataBytes;
+  }
+
+  /** Once `dataBytes` has reached this, `dataAlarm` is called, once. */
+  setDataAlarm(atBytes: number): void {
+    this.#dataAlarmAt = atBytes;
+  }
+
+  /** Whether `rekey` would start one. */
+  get rekeyPossible(): boolean {
+    return this.#state === 'open' && this.#engineAlive && !this.#closeWhenSent && this.#engine.rekeyPossible;
+  }
+
+  /** Completed rekeys. */
+  get epoch(): number {
+    return this.#engine.epoch;
+  }
+
+  /** Client: starts a rekey, only while `rekeyPossible`. Takes ownership of the key. */
+  rekey(key?: QkdPsk): void {
+    this.#run(() => this.#engine.rekey(key));
+  }
+
+  /** Server: asks for one. */
+  wantRekey(): void {
+    if (this.rekeyPossible) this.#run(() => this.#engine.wantRekey());
+  }
+
+  /** Server: the answer to `rekey-key-required`. Takes ownership of the key. */
+  provideRekeyKey(key: QkdPsk | undefined): void {
+    this.#run(() => this.#engine.provideRekeyKey(key));
+  }
+
+  /** Server: sends a ticket. `undefined`: nothing can be sent any more. */
+  issueTicket(ticket: TicketHandle): IssuedTicket | undefined {
+    if (!this.#canSend()) return undefined;
+    let issued: IssuedTicket | undefined;
+    this.#run(() => {
+      issued = this.#engine.issueTicket(ticket);
+      return issued?.events ?? [];
+    });
+    return issued;
+  }
+
   providePsk(decision: PskDecision): void {
     this.#run(() => this.#engine.providePsk(decision));
   }
@@ -142,12 +173,16 @@ export class TlsConnection {
   }
 
   send(plaintext: Uint8Array): void {
-    if (this.#canSend()) this.#run(() => this.#engine.send(plaintext));
+    if (!this.#canSend()) return;
+    this.#run(() => this.#engine.send(plaintext));
+    this.#countData(plaintext.length);
   }
 
   /** Seals `storage[0, length)` without a copy; `storage[length]` must exist. */
   sendInPlace(storage: Uint8Array, length: number): void {
-    if (this.#canSend()) this.#run(() => this.#engine.sendInPlace(storage, 0, length));
+    if (!this.#canSend()) return;
+    this.#run(() => this.#engine.sendInPlace(storage, 0, length));
+    this.#countData(length);
   }
 
   pauseReading(): void {
@@ -182,11 +217,17 @@ export class TlsConnection {
   close(failure?: Error): void {
     if (this.#state === 'closing' || this.#state === 'closed') return;
     this.#failure ??= failure;
+    if (this.#closeWhenSent) return;
     if (this.#state === 'open' && !this.#writeClosed) {
       this.#writeClosed = true;
-      this.#run(() => this.#engine.closeWrite());
+      this.#run(() => {
+        const events = this.#engine.closeWrite();
+        this.#closeWhenSent = !events.some(({ type }) => type === 'write');
+        return events;
+      });
     }
-    this.#beginClosing();
+    if (this.#closeWhenSent) this.#awaitRekeyEnd();
+    else this.#beginClosing();
   }
 
   /** Ends with an alert, so that the peer can't take it for an orderly end. */
@@ -213,6 +254,20 @@ export class TlsConnection {
 
   #canSend(): boolean {
     return this.#state === 'open' && !this.#writeClosed && this.#engineAlive;
+  }
+
+  /** A rekey is under way, and close_notify comes behind it. What else comes is of no interest. */
+  #awaitRekeyEnd(): void {
+    this.#timer = setTimeout(() => this.#beginClosing(), LINGER_MS);
+    this.#socket.setTimeout(0);
+    this.resumeReading();
+  }
+
+  #countData(lengthBytes: number): void {
+    this.#dataBytes += lengthBytes;
+    if (this.#dataBytes < this.#dataAlarmAt) return;
+    this.#dataAlarmAt = Number.POSITIVE_INFINITY;
+    this.#keys?.dataAlarm();
   }
 
   #onChunk(storage: Uint8Array, length: number): boolean {
@@ -251,7 +306,9 @@ export class TlsConnection {
         this.#write(event.bytes, event.release);
         return;
       case 'plaintext':
-        if (this.#state === 'open' && this.#data !== undefined) this.#data.plaintext(event.bytes, event.release);
+        this.#countData(event.bytes.length);
+        if (this.#state === 'open' && this.#data !== undefined && !this.#closeWhenSent)
+          this.#data.plaintext(event.bytes, event.release);
         else event.release?.();
         return;
       case 'psk-required':
@@ -267,6 +324,13 @@ export class TlsConnection {
         clearTimeout(this.#timer);
         this.#handler.handshakeComplete(event.summary);
         return;
+      case 'ticket':
+      case 'rekey-wanted':
+      case 'rekey-key-required':
+      case 'rekeyed':
+      case 'rekey-refused':
+        this.#keyEvent(event);
+        return;
       case 'closed':
         this.#peerClosed = true;
         this.#data?.readEnded();
@@ -277,6 +341,14 @@ export class TlsConnection {
         this.#beginClosing();
         return;
     }
+  }
+
+  #keyEvent(event: KeyEvent): void {
+    if (this.#keys !== undefined) this.#keys.keyEvent(event);
+    else if (event.type === 'ticket') event.psk.secret.wipe();
+    // Its close_notify went out with what ended the rekey.
+    const ended = event.type === 'rekeyed' || event.type === 'rekey-refused';
+    if (ended && this.#closeWhenSent) this.#beginClosing();
   }
 
   #write(bytes: Uint8Array, release: (() => void) | undefined): void {

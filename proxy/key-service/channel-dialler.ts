@@ -12,8 +12,12 @@ import {
 import { addressText, type SocketAddress, TlsConnection } from '../data-path/index.ts';
 import { ProxyError, ProxyErrorCode } from '../errors.ts';
 import { type EventLog, RepeatLimiter } from '../log.ts';
+import { ClientRekeying } from '../tunnel/client-rekeying.ts';
 import { describeFailure } from '../tunnel/connection-journal.ts';
-import { KEY_CHANNEL_ALPN } from '../tunnel/settings.ts';
+import type { RekeyAfter } from '../tunnel/key-budget.ts';
+import { channelRekeyed } from '../tunnel/rekey-outcome.ts';
+import { RekeyQueue } from '../tunnel/rekey-queue.ts';
+import { type ClientKeys, KEY_CHANNEL_ALPN } from '../tunnel/settings.ts';
 import { judgePeer, type PeerRules } from '../verdict.ts';
 import { ReconnectPause } from './back-off.ts';
 import { randomFraction } from './random-fraction.ts';
@@ -39,6 +43,9 @@ export interface ChannelDiallerOptions {
   readonly random: (lengthBytes: number) => Uint8Array;
   readonly log: EventLog;
   readonly end: ChannelEnd;
+  /** For rekeys of the channel itself. */
+  readonly keys: Pick<ClientKeys, 'takeForRekey'>;
+  readonly rekeyAfter: RekeyAfter;
   readonly reconnect?: { readonly firstMs: number; readonly maxMs: number };
 }
 
@@ -50,7 +57,9 @@ export class ChannelDialler {
   readonly #options: ChannelDiallerOptions;
   readonly #pause: ReconnectPause;
   readonly #repeats = new RepeatLimiter({ perWindow: 1 });
+  readonly #rekeyQueue = new RekeyQueue();
   #connection: TlsConnection | undefined;
+  #rekeying: ClientRekeying | undefined;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
   #onGone: (() => void) | undefined;
@@ -88,6 +97,9 @@ export class ChannelDialler {
       alpnProtocols: [KEY_CHANNEL_ALPN],
       identity: options.identity,
       auth: 'certificate',
+      // It goes without a key, but not without new ones later.
+      qkdOffer: { offer: 'none', reason: 'policy' },
+      offerRekey: true,
       ...(options.serverName === undefined ? {} : { serverName: options.serverName }),
     });
     const connection = TlsConnection.dial(options.address, {
@@ -105,6 +117,8 @@ export class ChannelDialler {
         },
         ended: (failure) => {
           this.#connection = undefined;
+          this.#rekeying?.stop();
+          this.#rekeying = undefined;
           if (up) options.end.disconnected();
           if (this.#stopped) {
             this.#onGone?.();
@@ -131,6 +145,7 @@ export class ChannelDialler {
       return false;
     }
     this.#pause.reset();
+    if (summary.rekey) this.#rekeying = this.#startRekeying(connection, peerSae);
     connection.keepAlive(KEEP_ALIVE_MS);
     connection.setDataHandler({
       plaintext: (bytes, release) => {
@@ -154,6 +169,19 @@ export class ChannelDialler {
       (failure) => connection.close(failure),
     );
     return true;
+  }
+
+  /** With a key when its time has come, since connections of applications need the first ones more. */
+  #startRekeying(connection: TlsConnection, peerSae: string): ClientRekeying {
+    const { keys, rekeyAfter: limits, log } = this.#options;
+    const rekeying = new ClientRekeying({
+      ...{ connection, peerSae, keys, limits, queue: this.#rekeyQueue, demandsQkd: false, eager: false },
+      rekeyed: (outcome) => log.info({ ...channelRekeyed(outcome), role: 'drawer', peer: peerSae }),
+      refused: (outcome) => log.warn({ event: 'rekey-refused', role: 'drawer', peer: peerSae, ...outcome }),
+      expired: (failure) => connection.close(failure),
+    });
+    connection.setKeyHandler(rekeying);
+    return rekeying;
   }
 
   #who(peer: string | undefined) {

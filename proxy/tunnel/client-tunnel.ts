@@ -8,7 +8,6 @@ import {
   type ClientEngineOptions,
   createClientEngine,
   type HandshakeSummary,
-  type NoOfferReason,
   type QkdOffer,
   TlsError,
   TlsErrorCode,
@@ -35,8 +34,13 @@ import {
   stricterRequirement,
 } from '../policy.ts';
 import { judgePeer } from '../verdict.ts';
+import { ClientSession } from './client-session.ts';
+import { type ClientTicket, ClientTickets } from './client-tickets.ts';
 import { ConnectionJournal, handshakeFacts } from './connection-journal.ts';
+import { KeyDescent } from './key-budget.ts';
 import { policyTowards } from './peer-policy.ts';
+import { RekeyQueue } from './rekey-queue.ts';
+import type { PeerFacts } from './server-tickets.ts';
 import type { ClientKeys, KeyLease, KeyOffer, Tunnel, TunnelPorts, TunnelSettings } from './settings.ts';
 import { type Slot, startTunnel } from './tunnel.ts';
 
@@ -54,23 +58,47 @@ const MAX_ATTEMPTS = 2;
  * @throws ProxyError `ERR_PROXY_ADDRESS_IN_USE` or `ERR_PROXY_LISTEN`.
  */
 export function startClientTunnel(options: ClientTunnelOptions): Promise<Tunnel> {
+  const { settings } = options;
+  const { tickets: count, rekeyAfter: limits, peer, auth } = settings;
+  const { peerSae } = peer;
+  const tickets = count > 0 && auth === 'certificate' ? new ClientTickets({ limits, count, peerSae }) : undefined;
+  const service: ClientService = { ...options, queue: new RekeyQueue(), tickets };
   return startTunnel({
     role: 'client',
-    settings: options.settings,
+    settings,
     log: options.log,
-    serve: (accepted, slot) => new CarriedConnection(options, accepted, slot).start(),
+    serve: (accepted, slot) => new CarriedConnection(service, accepted, slot).start(),
+    stopped: () => tickets?.close(),
   });
+}
+
+/** What the connections of one service share. */
+interface ClientService extends ClientTunnelOptions {
+  readonly queue: RekeyQueue;
+  readonly tickets: ClientTickets | undefined;
+}
+
+/** What a handshake offers. */
+type Offer = KeyOffer | { readonly ticket: ClientTicket };
+
+/** What a completed handshake leaves behind. */
+interface Established {
+  readonly connection: TlsConnection;
+  readonly summary: HandshakeSummary;
+  readonly peer: PeerFacts;
+  readonly descent: KeyDescent | undefined;
+  readonly policy: PolicySettings;
 }
 
 /** One application's connection, from its acceptance to its end; it may take more than one handshake. */
 class CarriedConnection {
-  readonly #options: ClientTunnelOptions;
+  readonly #options: ClientService;
   readonly #accepted: AcceptedSocket;
   readonly #slot: Slot;
   readonly #journal: ConnectionJournal;
   #policy: PolicySettings;
 
-  constructor(options: ClientTunnelOptions, accepted: AcceptedSocket, slot: Slot) {
+  constructor(options: ClientService, accepted: AcceptedSocket, slot: Slot) {
     this.#options = options;
     this.#policy = stricterPolicy(options);
     this.#accepted = accepted;
@@ -107,8 +135,16 @@ class CarriedConnection {
     );
   }
 
+  /** With a key of its own while there are enough; a ticket spares one when they are scarce. */
   #begin(): void {
-    const offer = this.#options.keys.take();
+    const { keys, tickets } = this.#options;
+    const ticketAtHand = tickets?.atHand ?? false;
+    const offer = keys.take({ ticketAtHand });
+    const ticket = ticketAtHand && 'reason' in offer ? tickets?.take() : undefined;
+    if (ticket !== undefined) {
+      this.#attempt({ ticket }, 1);
+      return;
+    }
     if ('reason' in offer && clientPlan(this.#policy, { offer: 'none', reason: offer.reason }) === 'wait') {
       this.#waitForKey(1);
     } else {
@@ -140,10 +176,10 @@ class CarriedConnection {
     );
   }
 
-  #attempt(offer: KeyOffer, attempt: number): void {
+  #attempt(offer: Offer, attempt: number): void {
     this.#journal.handshakeStarts();
     const handshake = new ClientHandshake(this.#options, this.#policy, offer, this.#journal, {
-      admitted: (connection) => this.#carry(connection),
+      admitted: (established) => this.#carry(established),
       retry: () => this.#retry(attempt),
       refused: (verdict) => this.#refuse(verdict),
       failed: (failure) => this.fail(failure),
@@ -152,7 +188,7 @@ class CarriedConnection {
     this.#slot.cut = (failure) => handshake.connection.destroy(failure);
   }
 
-  /** A key that had been agreed was not there after all. Another one, or the wait for it. */
+  /** A key that had been agreed, or a ticket, was not there after all. Another key, or the wait for it. */
   #retry(attempt: number): void {
     const offer = this.#options.keys.take();
     if ('lease' in offer) this.#attempt(offer, attempt + 1);
@@ -160,14 +196,17 @@ class CarriedConnection {
   }
 
   /** Joins the application to the tunnel; returns what must hear of the tunnel's end. */
-  #carry(connection: TlsConnection): (failure: Error | undefined) => void {
+  #carry(established: Established): (failure: Error | undefined) => void {
+    const { keys, queue, tickets, settings } = this.#options;
+    const { connection } = established;
     this.#slot.handshakeDone();
-    const relay = new Relay(
-      connection,
-      (onChunk) => this.#accepted.take(plainReadBuffer, onChunk),
-      this.#options.settings.limits,
-    );
+    const session = new ClientSession({
+      ...established,
+      ...{ keys, queue, tickets, limits: settings.rekeyAfter, journal: this.#journal },
+    });
+    const relay = new Relay(connection, (onChunk) => this.#accepted.take(plainReadBuffer, onChunk), settings.limits);
     return (failure) => {
+      session.stop();
       relay.tlsEnded(failure);
       this.#journal.finish(failure, relay.counts);
       this.#slot.free();
@@ -188,8 +227,8 @@ class CarriedConnection {
 }
 
 interface HandshakeOutcome {
-  admitted(connection: TlsConnection): (failure: Error | undefined) => void;
-  /** The key was not there; called when the connection is gone. */
+  admitted(established: Established): (failure: Error | undefined) => void;
+  /** The key or ticket was not there; called when the connection is gone. */
   retry(): void;
   refused(verdict: PolicyVerdict): void;
   failed(failure: Error | undefined): void;
@@ -199,22 +238,21 @@ interface HandshakeOutcome {
 /** One TLS connection to the other proxy. */
 class ClientHandshake implements HandshakeHandler {
   readonly connection: TlsConnection;
-  readonly #options: ClientTunnelOptions;
+  readonly #options: ClientService;
   readonly #journal: ConnectionJournal;
   #policy: PolicySettings;
   readonly #outcome: HandshakeOutcome;
-  readonly #qkdOffer: QkdOffer;
+  readonly #offer: Offer;
   #lease: KeyLease | undefined;
-  #offeredKey: boolean;
   #refusal: PolicyVerdict | undefined;
   #retry = false;
-  #peerSae: string | undefined;
+  #peer: PeerFacts | undefined;
   #carried: ((failure: Error | undefined) => void) | undefined;
 
   constructor(
-    options: ClientTunnelOptions,
+    options: ClientService,
     policy: PolicySettings,
-    offer: KeyOffer,
+    offer: Offer,
     journal: ConnectionJournal,
     outcome: HandshakeOutcome,
   ) {
@@ -223,11 +261,10 @@ class ClientHandshake implements HandshakeHandler {
     this.#policy = policy;
     this.#journal = journal;
     this.#outcome = outcome;
+    this.#offer = offer;
     this.#lease = 'lease' in offer ? offer.lease : undefined;
-    this.#offeredKey = this.#lease !== undefined;
-    this.#qkdOffer = 'lease' in offer ? { offer: 'key' } : { offer: 'none', reason: offer.reason };
     this.connection = TlsConnection.dial(settings.connect, {
-      engine: createClientEngine(engineOptions(options, this.#qkdOffer, this.#lease)),
+      engine: createClientEngine({ ...engineOptions(options, offer), admit: (summary) => this.#admits(summary) }),
       handler: this,
       handshakeTimeoutMs: settings.limits.handshakeTimeoutMs,
     });
@@ -241,7 +278,8 @@ class ClientHandshake implements HandshakeHandler {
       this.connection.provideVerdict(judgement.verdict);
       return;
     }
-    this.#peerSae = judgement.sae;
+    const { sae: peerSae, authentication, notAfterMs } = judgement;
+    this.#peer = { peerSae, authentication, notAfterMs };
     this.#journal.note({ peer: judgement.sae, auth: judgement.authentication });
     const { memory } = this.#options;
     if (memory === undefined) {
@@ -257,30 +295,37 @@ class ClientHandshake implements HandshakeHandler {
     );
   }
 
-  handshakeComplete(summary: HandshakeSummary): void {
-    const used = summary.psk !== 'none';
-    // With a plain PSK it is the key that says who the peer is.
-    if (summary.psk === 'plain')
-      this.#journal.note({ peer: this.#options.settings.peer.peerSae[0] as string, auth: 'psk' });
-    this.#journal.handshakeComplete(this.connection, summary, used ? this.#lease : undefined);
-    this.#settleLease(used ? 'used' : 'unavailable');
-
+  /** Policy's word before our Finished: to the server, what is refused here never was a connection. */
+  #admits(summary: HandshakeSummary): boolean {
     const verdict = judgeHandshake(this.#policy, handshakeFacts(summary));
-    if (verdict.mode !== 'refused') {
-      this.#journal.judged(verdict);
-      if (summary.psk === 'qkd' && this.#peerSae !== undefined) void this.#options.memory?.sawQkd(this.#peerSae);
-      this.#carried = this.#outcome.admitted(this.connection);
-      return;
-    }
-    this.#retry = verdict.reason === 'reference_unavailable' && this.#outcome.mayRetry;
+    if (verdict.mode !== 'refused') return true;
+    const { reason } = verdict;
+    this.#retry = (reason === 'reference_unavailable' || reason === 'ticket_refused') && this.#outcome.mayRetry;
     this.#refusal = verdict;
-    this.connection.abort(Alert.insufficientSecurity, new ProxyError(ProxyErrorCode.policy, verdict.explanation));
+    this.#settleLease('unavailable');
+    return false;
+  }
+
+  handshakeComplete(summary: HandshakeSummary): void {
+    const peer = this.#peerOf(summary);
+    const descent = this.#descentOf(summary);
+    this.#journal.note({ peer: peer.peerSae, auth: peer.authentication });
+    this.#journal.handshakeComplete(this.connection, summary, this.#lease);
+    if (summary.psk === 'resumption' && descent !== undefined) this.#journal.resumed(descent);
+    this.#settleLease(descent === undefined ? 'unavailable' : 'used');
+
+    this.#journal.judged(judgeHandshake(this.#policy, handshakeFacts(summary)));
+    if (summary.psk === 'qkd') void this.#options.memory?.sawQkd(peer.peerSae);
+    const { connection } = this;
+    this.#carried = this.#outcome.admitted({ connection, summary, peer, descent, policy: this.#policy });
   }
 
   ended(failure: Error | undefined): void {
     // A stock peer says by an alert that it does not have the key; nothing else would tell.
     const refused = this.#options.settings.auth === 'psk' && failure instanceof TlsError;
     this.#settleLease(refused ? 'unavailable' : 'unfinished');
+    // Where the engine never came to it.
+    pskOf(this.#offer)?.secret.wipe();
     if (this.#carried !== undefined) this.#carried(failure);
     else if (this.#retry) this.#outcome.retry();
     else if (this.#refusal !== undefined) this.#outcome.refused(this.#refusal);
@@ -290,14 +335,32 @@ class ClientHandshake implements HandshakeHandler {
 
   /** The server said no before its Finished: what it said is not authenticated, what we offered we know. */
   #refusedByPeer(failure: TlsError): void {
-    if (this.#offeredKey && this.#outcome.mayRetry && needsQkd(this.#policy.require)) {
+    const offer = this.#offer;
+    // A server that does not take the ticket and demands QKD may take a key, whatever we demand ourselves.
+    const worthIt = 'ticket' in offer || ('lease' in offer && needsQkd(this.#policy.require));
+    if (worthIt && this.#outcome.mayRetry) {
       this.#outcome.retry();
       return;
     }
-    const reason: FallbackReason | NoOfferReason =
-      this.#qkdOffer.offer === 'none' ? this.#qkdOffer.reason : 'reference_unavailable';
+    const reason: FallbackReason =
+      'reason' in offer ? offer.reason : 'ticket' in offer ? 'ticket_refused' : 'reference_unavailable';
     this.#journal.note({ mode: 'refused', reason, reasonUnauthenticated: true });
     this.#outcome.failed(failure);
+  }
+
+  /** From certificates, from the ticket's session, or, with a plain PSK, from the key, which only the peer has. */
+  #peerOf({ psk }: HandshakeSummary): PeerFacts {
+    if (psk === 'resumption' && 'ticket' in this.#offer) return this.#offer.ticket;
+    if (this.#peer !== undefined) return this.#peer;
+    const [peerSae = ''] = this.#options.settings.peer.peerSae;
+    return { peerSae, authentication: 'psk', notAfterMs: Number.POSITIVE_INFINITY };
+  }
+
+  #descentOf({ psk }: HandshakeSummary): KeyDescent | undefined {
+    if (psk === 'resumption') return 'ticket' in this.#offer ? this.#offer.ticket.descent : undefined;
+    return psk === 'none' || this.#lease === undefined
+      ? undefined
+      : new KeyDescent(this.#lease.keyId, performance.now());
   }
 
   #settleLease(how: 'used' | 'unavailable' | 'unfinished'): void {
@@ -308,20 +371,31 @@ class ClientHandshake implements HandshakeHandler {
   }
 }
 
+function qkdOfferOf(offer: Offer): QkdOffer {
+  if ('reason' in offer) return { offer: 'none', reason: offer.reason };
+  return { offer: 'ticket' in offer ? 'ticket' : 'key' };
+}
+
+function pskOf(offer: Offer): ClientEngineOptions['psk'] {
+  if ('reason' in offer) return undefined;
+  return 'ticket' in offer ? offer.ticket.psk : offer.lease.psk;
+}
+
 function engineOptions(
-  { settings, identity, random, bufferPool }: ClientTunnelOptions,
-  qkdOffer: QkdOffer,
-  lease: KeyLease | undefined,
+  { settings, identity, random, bufferPool, tickets }: ClientService,
+  offer: Offer,
 ): ClientEngineOptions {
   const { auth, groups, cipherSuites, signatureSchemes } = settings;
   const serverName = serverNameOf(settings.connect);
+  const psk = pskOf(offer);
   return {
     ...{ random, groups, cipherSuites, signatureSchemes, bufferPool, auth },
-    ...(lease === undefined ? {} : { psk: lease.psk }),
+    ...(psk === undefined ? {} : { psk }),
     ...(serverName === undefined ? {} : { serverName }),
     ...(identity === undefined ? {} : { identity }),
     // Stock peers know nothing of `qkd_psk`.
-    ...(auth === 'psk' ? {} : { qkdOffer }),
+    ...(auth === 'psk' ? {} : { qkdOffer: qkdOfferOf(offer), offerRekey: true }),
+    ...(tickets === undefined ? {} : { ticketRequest: tickets.request }),
   };
 }
 

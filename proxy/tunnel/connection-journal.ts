@@ -11,7 +11,9 @@ import {
 import type { RelayCounts, TlsConnection } from '../data-path/index.ts';
 import { errorCode, errorText, ProxyErrorCode } from '../errors.ts';
 import type { ConnectionRecord, EventLog } from '../log.ts';
-import { explainReason, type HandshakeFacts, type PolicyVerdict } from '../policy.ts';
+import { explainReason, type HandshakeFacts, modeOf, type PolicyVerdict } from '../policy.ts';
+import type { KeyDescent } from './key-budget.ts';
+import type { Rekeyed, RekeyRefused } from './rekey-outcome.ts';
 import type { KeyProvenance } from './settings.ts';
 
 /** Exporter label of the fingerprint that both ends log. */
@@ -33,6 +35,8 @@ export class ConnectionJournal {
   #record: ConnectionRecord;
   #handshakeStartMs = this.#startMs;
   #finished = false;
+  #groupIsPostQuantum = false;
+  #rekeys = 0;
 
   constructor(log: EventLog, who: Pick<ConnectionRecord, 'service' | 'role' | 'connectionId' | 'clientAddress'>) {
     this.#log = log;
@@ -54,6 +58,7 @@ export class ConnectionJournal {
 
   /** The handshake is complete; whether it is good enough is `judged`. */
   handshakeComplete(connection: TlsConnection, summary: HandshakeSummary, key: UsedKey | undefined): void {
+    this.#groupIsPostQuantum = namedGroupInfo(summary.group)?.postQuantum ?? false;
     this.note({
       group: namedGroupName(summary.group),
       cipher: cipherSuiteName(summary.cipherSuite),
@@ -74,6 +79,40 @@ export class ConnectionJournal {
     this.#log.warn({ event: 'fallback', message, ...this.#record });
   }
 
+  /** It goes on where another one was: the QKD key is that one's. */
+  resumed(descent: KeyDescent): void {
+    this.note({ resumed: true, keyId: descent.keyId, keyAgeMs: Math.round(descent.ageMs(performance.now())) });
+  }
+
+  /** A rekey is complete. With a QKD key it raises the mode of a connection that had none. */
+  rekeyed({ epoch, key }: Rekeyed): void {
+    this.#rekeys++;
+    this.note({ rekeys: this.#rekeys });
+    if (key !== undefined) {
+      // What was known of the key before, or of there being none.
+      const { reason: _, keyAgeMs: __, hops: ___, ageMs: ____, simulated: _____, ...kept } = this.#record;
+      const mode = modeOf({ psk: 'qkd', groupIsPostQuantum: this.#groupIsPostQuantum });
+      this.#record = { ...kept, mode, keyId: key.keyId, ...key.provenance };
+    }
+    this.#log.info({
+      event: 'rekeyed',
+      ...this.#who(),
+      epoch,
+      status: key === undefined ? 'without_key' : 'used',
+      ...(key === undefined ? {} : { keyId: key.keyId }),
+    });
+  }
+
+  /** A rekey came to nothing; the connection goes on with the keys that it has. */
+  rekeyRefused({ keyId, why }: RekeyRefused): void {
+    this.#log.warn({
+      event: 'rekey-refused',
+      ...this.#who(),
+      ...(keyId === undefined ? {} : { keyId }),
+      ...(why === undefined ? {} : { why }),
+    });
+  }
+
   /** The connection is over. Once; later calls are ignored. */
   finish(failure: Error | undefined, counts: RelayCounts = NOTHING_MOVED): void {
     if (this.#finished) return;
@@ -83,6 +122,15 @@ export class ConnectionJournal {
     const event = { event: 'connection', ...this.#record, ...counts, durationMs, ...describeFailure(failure) } as const;
     if (established) this.#log.info(event);
     else this.#log.warn(event);
+  }
+
+  #who() {
+    const { service, role, connectionId, peer, mode } = this.#record;
+    return {
+      ...{ service, role, connectionId },
+      ...(peer === undefined ? {} : { peer }),
+      ...(mode === undefined ? {} : { mode }),
+    };
   }
 }
 

@@ -25,9 +25,15 @@ import {
 } from '../data-path/index.ts';
 import { asError, errorCode, ProxyError, ProxyErrorCode } from '../errors.ts';
 import { judgeHandshake, type PolicySettings, serverWithoutKey } from '../policy.ts';
+import type { StateStore } from '../state-store.ts';
 import { judgePeer } from '../verdict.ts';
 import { ConnectionJournal, describeFailure, handshakeFacts } from './connection-journal.ts';
+import { KeyDescent } from './key-budget.ts';
 import { policyTowards } from './peer-policy.ts';
+import { channelRekeyed } from './rekey-outcome.ts';
+import { ServerRekeying } from './server-rekeying.ts';
+import { ServerSession } from './server-session.ts';
+import { type PeerFacts, ServerTickets, type TicketRecord } from './server-tickets.ts';
 import {
   KEY_CHANNEL_ALPN,
   type KeyChannelAcceptor,
@@ -42,6 +48,8 @@ import { type Slot, startTunnel } from './tunnel.ts';
 export interface ServerTunnelOptions extends TunnelPorts {
   readonly settings: TunnelSettings;
   readonly keys: ServerKeys;
+  /** Where tickets are kept; with `tickets` of the settings above 0. */
+  readonly ticketStore?: StateStore<TicketRecord>;
   /** Absent: the service has no key manager, and refuses key channels. */
   readonly keyChannel?: KeyChannelAcceptor;
 }
@@ -52,6 +60,12 @@ export interface ServerTunnelOptions extends TunnelPorts {
  * @throws ProxyError `ERR_PROXY_ADDRESS_IN_USE` or `ERR_PROXY_LISTEN`.
  */
 export function startServerTunnel(options: ServerTunnelOptions): Promise<Tunnel> {
+  const { service, peer, rekeyAfter: limits, tickets: count, auth } = options.settings;
+  const { ticketStore: store, random } = options;
+  const usesTickets = store !== undefined && count > 0 && auth === 'certificate';
+  const tickets = usesTickets
+    ? new ServerTickets({ service, store, count, limits, peerSae: peer.peerSae, random })
+    : undefined;
   let badBinders = 0;
   return startTunnel({
     role: 'server',
@@ -59,28 +73,36 @@ export function startServerTunnel(options: ServerTunnelOptions): Promise<Tunnel>
     log: options.log,
     serve: (accepted, slot) => {
       const clientAddress = accepted.remoteAddress;
-      new ServedConnection(options, accepted, slot, () => {
+      new ServedConnection({ ...options, tickets }, accepted, slot, () => {
         badBinders++;
-        const { service } = options.settings;
         options.log.warn({ event: 'bad-binder', service, clientAddress, count: badBinders });
       });
     },
   });
 }
 
+/** What the connections of one service share. */
+interface ServerService extends ServerTunnelOptions {
+  readonly tickets: ServerTickets | undefined;
+}
+
 class ServedConnection implements HandshakeHandler {
-  readonly #options: ServerTunnelOptions;
+  readonly #options: ServerService;
   readonly #slot: Slot;
   readonly #journal: ConnectionJournal;
   readonly #onBadBinder: () => void;
   readonly #connection: TlsConnection;
   #keyAnswer: ServerKeyAnswer | undefined;
-  #peerSae: string | undefined;
+  /** Of the ticket that is used, if one is. */
+  #ticket: TicketRecord | undefined;
+  #peer: PeerFacts | undefined;
   #policy: PolicySettings;
+  #session: ServerSession | undefined;
   #relay: Relay | undefined;
   #keyChannel: ReturnType<KeyChannelAcceptor['accept']> | undefined;
+  #channelRekeying: ServerRekeying | undefined;
 
-  constructor(options: ServerTunnelOptions, accepted: AcceptedSocket, slot: Slot, onBadBinder: () => void) {
+  constructor(options: ServerService, accepted: AcceptedSocket, slot: Slot, onBadBinder: () => void) {
     const { settings } = options;
     this.#options = options;
     this.#policy = settings.policy;
@@ -106,9 +128,26 @@ class ServedConnection implements HandshakeHandler {
       this.#connection.providePsk({ action: 'continue', result: 'policy' });
       return;
     }
+    if (event.qkdOffer?.offer === 'ticket') {
+      this.#redeem(event);
+      return;
+    }
     const answer = this.#options.keys.lookUp(event, this.#journal.record.clientAddress);
     if ('answer' in answer) void answer.answer.then((late) => this.#decide(late));
     else this.#decide(answer);
+  }
+
+  #redeem(event: PskRequired): void {
+    this.#ticket = undefined;
+    const redeeming = this.#options.tickets?.redeem(event) ?? Promise.resolve(undefined);
+    redeeming.then(
+      (ticket) => {
+        this.#ticket = ticket;
+        if (ticket === undefined) this.#decide({ why: 'unavailable', reason: 'ticket_refused' });
+        else this.#connection.providePsk({ action: 'use', psk: ticket.psk });
+      },
+      (error) => this.#connection.abort(Alert.internalError, asError(error)),
+    );
   }
 
   #decide(answer: ServerKeyAnswer): void {
@@ -134,7 +173,8 @@ class ServedConnection implements HandshakeHandler {
       this.#connection.provideVerdict(judgement.verdict);
       return;
     }
-    this.#peerSae = judgement.sae;
+    const { sae: peerSae, authentication, notAfterMs } = judgement;
+    this.#peer = { peerSae, authentication, notAfterMs };
     this.#journal.note({ peer: judgement.sae, auth: judgement.authentication });
     const { memory } = this.#options;
     if (memory === undefined) {
@@ -158,7 +198,10 @@ class ServedConnection implements HandshakeHandler {
 
   ended(failure: Error | undefined): void {
     if (errorCode(failure) === 'ERR_TLS_BAD_BINDER') this.#onBadBinder();
+    this.#session?.stop();
+    this.#ticket?.psk.secret.wipe();
     if (this.#keyChannel !== undefined) {
+      this.#channelRekeying?.stop();
       this.#keyChannel.ended();
       this.#logKeyChannel('down', failure);
       return;
@@ -170,7 +213,7 @@ class ServedConnection implements HandshakeHandler {
 
   #becomeKeyChannel(summary: HandshakeSummary): void {
     const acceptor = this.#options.keyChannel;
-    if (acceptor === undefined || this.#peerSae === undefined) {
+    if (acceptor === undefined || this.#peer === undefined) {
       const failure = new ProxyError(ProxyErrorCode.keyChannel, 'a key channel, but the service has no key manager');
       this.#connection.close(failure);
       return;
@@ -180,15 +223,29 @@ class ServedConnection implements HandshakeHandler {
       group: namedGroupName(summary.group),
       cipher: cipherSuiteName(summary.cipherSuite),
     });
-    this.#keyChannel = acceptor.accept(this.#connection, this.#peerSae, {
-      service: this.#options.settings.service,
-      require: this.#options.settings.policy.require,
+    const { service, policy } = this.#options.settings;
+    if (summary.rekey) this.#channelRekeying = this.#rekeyChannel(this.#peer.peerSae);
+    this.#keyChannel = acceptor.accept(this.#connection, this.#peer.peerSae, { service, require: policy.require });
+  }
+
+  /** It is exempt from `require`: without a key it is renewed by ML-KEM alone. */
+  #rekeyChannel(peerSae: string): ServerRekeying {
+    const { settings, keys, log } = this.#options;
+    const connection = this.#connection;
+    const rekeying = new ServerRekeying({
+      ...{ connection, peerSae, keys, limits: settings.rekeyAfter, demandsQkd: false },
+      remoteAddress: this.#journal.record.clientAddress,
+      rekeyed: (outcome) => log.info({ ...channelRekeyed(outcome), role: 'answerer', peer: peerSae }),
+      refused: (outcome) => log.warn({ event: 'rekey-refused', role: 'answerer', peer: peerSae, ...outcome }),
+      expired: (failure) => connection.close(failure),
     });
+    connection.setKeyHandler(rekeying);
+    return rekeying;
   }
 
   #logKeyChannel(state: 'up' | 'down', failure?: Error, more: { group?: string; cipher?: string } = {}): void {
     const { log, settings } = this.#options;
-    const peer = this.#peerSae === undefined ? {} : { peer: this.#peerSae };
+    const peer = this.#peer === undefined ? {} : { peer: this.#peer.peerSae };
     const { code, error } = describeFailure(failure);
     log.info({
       event: 'key-channel',
@@ -206,10 +263,13 @@ class ServedConnection implements HandshakeHandler {
   #becomeTunnel(summary: HandshakeSummary): void {
     const { settings } = this.#options;
     const key = this.#keyAnswer !== undefined && 'burn' in this.#keyAnswer ? this.#keyAnswer : undefined;
-    const used = summary.psk === 'none' ? undefined : key;
-    // With a plain PSK it is the key that says who the peer is.
-    if (summary.psk === 'plain') this.#journal.note({ peer: settings.peer.peerSae[0] as string, auth: 'psk' });
+    const used = summary.psk === 'qkd' || summary.psk === 'plain' ? key : undefined;
+    const ticket = summary.psk === 'resumption' ? this.#ticket : undefined;
+    const peer = ticket ?? this.#peer ?? this.#peerByKey();
+    const descent = ticket?.descent ?? (used && new KeyDescent(used.keyId, performance.now()));
+    this.#journal.note({ peer: peer.peerSae, auth: peer.authentication });
     this.#journal.handshakeComplete(this.#connection, summary, used);
+    if (ticket !== undefined) this.#journal.resumed(ticket.descent);
 
     // The verified Finished burns the key, before any byte of the application passes.
     if (used !== undefined && !used.burn()) {
@@ -226,16 +286,27 @@ class ServedConnection implements HandshakeHandler {
       this.#connection.abort(Alert.insufficientSecurity, new ProxyError(ProxyErrorCode.policy, verdict.explanation));
       return;
     }
-    if (summary.psk === 'qkd' && this.#peerSae !== undefined) void this.#options.memory?.sawQkd(this.#peerSae);
+    if (summary.psk === 'qkd') void this.#options.memory?.sawQkd(peer.peerSae);
+    const { keys, tickets } = this.#options;
+    this.#session = new ServerSession({
+      ...{ connection: this.#connection, summary, peer, descent, policy: this.#policy },
+      ...{ limits: settings.rekeyAfter, keys, tickets, journal: this.#journal },
+    });
     this.#relay = new Relay(
       this.#connection,
       (onChunk) => dial(settings.connect, plainReadBuffer, onChunk),
       settings.limits,
     );
   }
+
+  /** With a plain PSK it is the key that says who the peer is. */
+  #peerByKey(): PeerFacts {
+    const [peerSae = ''] = this.#options.settings.peer.peerSae;
+    return { peerSae, authentication: 'psk', notAfterMs: Number.POSITIVE_INFINITY };
+  }
 }
 
-function engineOptions({ settings, identity, random, bufferPool }: ServerTunnelOptions): ServerEngineOptions {
+function engineOptions({ settings, identity, random, bufferPool, tickets }: ServerService): ServerEngineOptions {
   const { groups, cipherSuites, signatureSchemes } = settings;
   const shared = { random, groups, cipherSuites, signatureSchemes, bufferPool };
   if (settings.auth === 'psk') return { ...shared, auth: 'psk', requestClientCertificate: false, qkd: false };
@@ -246,5 +317,7 @@ function engineOptions({ settings, identity, random, bufferPool }: ServerTunnelO
     requestClientCertificate: true,
     auth: 'certificate',
     qkd: true,
+    offerRekey: true,
+    acceptTickets: tickets !== undefined,
   };
 }

@@ -10,12 +10,14 @@ import type {
   QkdPsk,
   ServiceRequirement,
 } from '../../tls-ext/index.ts';
+import type { PskRequired } from '../data-path/connection-handlers.ts';
 import type { SocketAddress } from '../data-path/index.ts';
-import type { PskRequired, TlsConnection } from '../data-path/tls-connection.ts';
+import type { TlsConnection } from '../data-path/tls-connection.ts';
 import type { DowngradeMemory } from '../downgrade-memory.ts';
 import type { EventLog } from '../log.ts';
 import type { FallbackReason, PolicySettings, Requirement } from '../policy.ts';
 import type { PeerRules } from '../verdict.ts';
+import type { RekeyAfter } from './key-budget.ts';
 
 /** ALPN protocol ID of the key channel: on the port of every server service, never forwarded. */
 export const KEY_CHANNEL_ALPN = 'qstunnel-key/1';
@@ -52,6 +54,9 @@ export interface TunnelSettings {
   readonly peer: Omit<PeerRules, 'peerRole' | 'ownSae'>;
   readonly policy: PolicySettings;
   readonly limits: TunnelLimits;
+  readonly rekeyAfter: RekeyAfter;
+  /** Tickets of one connection; 0: none. */
+  readonly tickets: number;
   /** NamedGroup code points in order of preference. */
   readonly groups: readonly number[];
   /** CipherSuite code points in order of preference. */

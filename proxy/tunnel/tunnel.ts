@@ -22,6 +22,8 @@ export interface TunnelRole {
   readonly settings: Pick<TunnelSettings, 'service' | 'accept' | 'limits'>;
   readonly log: EventLog;
   serve(accepted: AcceptedSocket, slot: Slot): void;
+  /** Nothing will be served any more. */
+  stopped?(): void;
 }
 
 /** Tells connections of this process from those of the one before, in logs that outlive both. */
@@ -82,19 +84,23 @@ class RunningTunnel implements Tunnel {
 
   async drain(deadlineMs: number): Promise<number> {
     await this.#listener?.close();
-    if (this.#live.size === 0) return 0;
     let timer: NodeJS.Timeout | undefined;
-    await new Promise<void>((resolve) => {
-      this.#onEmpty = resolve;
-      timer = setTimeout(resolve, deadlineMs);
-    });
+    if (this.#live.size > 0) {
+      await new Promise<void>((resolve) => {
+        this.#onEmpty = resolve;
+        timer = setTimeout(resolve, deadlineMs);
+      });
+    }
     clearTimeout(timer);
-    return this.#cutAll(`still open ${deadlineMs} ms after the stop`);
+    const cut = await this.#cutAll(`still open ${deadlineMs} ms after the stop`);
+    this.#role.stopped?.();
+    return cut;
   }
 
   async close(): Promise<void> {
     await this.#listener?.close();
     await this.#cutAll('the service was closed');
+    this.#role.stopped?.();
   }
 
   async #cutAll(why: string): Promise<number> {

@@ -62,6 +62,8 @@ describe('proxy config: files', () => {
         peerSae: ['siteB'],
         auth: 'certificate',
         requireAuth: 'any',
+        rekeyAfter: { timeMs: 3_600_000, connections: 100 },
+        tickets: 0,
         credentials: { cert: '/etc/q/a.pem', key: '/etc/q/a.key', ca: '/etc/ca.pem' },
         kmes: [],
         kmeChoose: 'ordered',

@@ -5,6 +5,7 @@ import { expect } from 'chai';
 import { BulkBufferPool } from '../../proxy/data-path/index.ts';
 import type { Requirement } from '../../proxy/policy.ts';
 import { startClientTunnel } from '../../proxy/tunnel/client-tunnel.ts';
+import { DEFAULT_REKEY_AFTER } from '../../proxy/tunnel/key-budget.ts';
 import { startServerTunnel } from '../../proxy/tunnel/server-tunnel.ts';
 import {
   type ClientKeys,
@@ -136,6 +137,8 @@ describe('the use of one key', () => {
       peer: { trust, peerSae: [peerSae] },
       policy: { require, unsafeAllowClassical: false, keyWaitMs: 20 },
       limits: DEFAULT_LIMITS,
+      rekeyAfter: DEFAULT_REKEY_AFTER,
+      tickets: 0,
       groups: [0x11ec],
       cipherSuites: [0x1302, 0x1301],
       signatureSchemes: signatureSchemes.map(({ codePoint }) => codePoint),

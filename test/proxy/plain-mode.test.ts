@@ -112,7 +112,7 @@ describe('plain mode', () => {
       const first = await tlsPeer(address, { engine: offering(id, key), request: Buffer.from('first') });
       expect(first.received.toString()).to.equal('first');
       const second = await tlsPeer(address, { engine: offering(id, key), request: Buffer.from('second') });
-      expect(second.failure).to.include({ code: 'ERR_TLS_PEER_ALERT', alert: 40 });
+      expect(second.failure).to.include({ code: 'ERR_TLS_PEER_ALERT', alert: 51 });
       expect(await log.next('unknown-key')).to.include({ why: 'used-before', count: 1 });
       expect((await log.next('connection', ({ mode }) => mode === 'refused')).reason).to.equal('reference_unavailable');
     });
@@ -135,7 +135,7 @@ describe('plain mode', () => {
       const { address, log } = await start();
       for (const identity of ['Client_identity', `${'a'.repeat(36)}`, `\xff\x00`, 'x'.repeat(1_000)]) {
         const outcome = await tlsPeer(address, { engine: offering(identity, randomBytes(32)) });
-        expect(outcome.failure).to.include({ code: 'ERR_TLS_PEER_ALERT', alert: 40 });
+        expect(outcome.failure).to.include({ code: 'ERR_TLS_PEER_ALERT', alert: 51 });
       }
       expect(await log.next('unknown-key', ({ count }) => count === 4)).to.include({ why: 'malformed' });
       const unknown = 'ffffffff-ffff-4fff-8fff-ffffffffffff';
@@ -159,7 +159,7 @@ describe('plain mode', () => {
       });
       const { id, key } = await drawKey(kmes);
       const outcome = await tlsPeer(address, { engine: offering(id, key) });
-      expect(outcome.failure).to.include({ code: 'ERR_TLS_PEER_ALERT', alert: 40 });
+      expect(outcome.failure).to.include({ code: 'ERR_TLS_PEER_ALERT', alert: 51 });
       expect(await log.next('connection')).to.include({ mode: 'refused', reason: 'peer_kme_unreachable' });
       await silent.close();
     });

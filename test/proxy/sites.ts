@@ -5,6 +5,7 @@ import type { Clock } from '../../kdi-client/index.ts';
 import type { ServiceConfig } from '../../proxy/config/index.ts';
 import { createLineLog, type EventLog, type LogEvent } from '../../proxy/log.ts';
 import { type LoadedService, type RunningProxy, startServices } from '../../proxy/services.ts';
+import { DEFAULT_REKEY_AFTER } from '../../proxy/tunnel/key-budget.ts';
 import { DEFAULT_LIMITS } from '../../proxy/tunnel/settings.ts';
 import { identityOf, siteCredential, testPki } from './pki.ts';
 
@@ -67,6 +68,8 @@ export async function loadedService(overrides: ServiceOverrides): Promise<Loaded
     keysAhead: 4,
     keyTtlMs: 3_600_000,
     policy: { require: 'qkd-or-pqc', unsafeAllowClassical: false, keyWaitMs: 5_000 },
+    rekeyAfter: DEFAULT_REKEY_AFTER,
+    tickets: 0,
     limits: DEFAULT_LIMITS,
     groups: ['X25519MLKEM768'],
     cipherSuites: ['TLS_AES_256_GCM_SHA384', 'TLS_AES_128_GCM_SHA256'],

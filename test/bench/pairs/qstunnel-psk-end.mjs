@@ -61,6 +61,8 @@ const options = {
     peer: { trust: { bySubject: new Map(), certificates: [] }, peerSae: [peerSae] },
     policy: { require: 'qkd', unsafeAllowClassical: false, keyWaitMs: 5_000 },
     limits: DEFAULT_LIMITS,
+    rekeyAfter: { timeMs: 0, connections: 1 },
+    tickets: 0,
     groups: [tls.NamedGroup[group]],
     cipherSuites: [tls.CipherSuite.aes128GcmSha256],
     signatureSchemes: tls.signatureSchemes.map(({ codePoint }) => codePoint),
