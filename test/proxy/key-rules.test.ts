@@ -275,7 +275,19 @@ type Loaded = Awaited<ReturnType<typeof loadedService>>;
 
 function settingsOf({ config, trust }: Loaded): TunnelSettings {
   if (trust === undefined) throw new Error('no trust');
-  const { name, accept, connect: target, sae, auth, peerSae, requireAuth, policy, limits } = config;
+  const {
+    name,
+    accept,
+    connect: target,
+    sae,
+    auth,
+    peerSae,
+    requireAuth,
+    policy,
+    limits,
+    rekeyAfter,
+    tickets,
+  } = config;
   return {
     service: name,
     accept,
@@ -285,6 +297,8 @@ function settingsOf({ config, trust }: Loaded): TunnelSettings {
     peer: { trust, peerSae, requireAuth },
     policy,
     limits,
+    rekeyAfter,
+    tickets,
     groups: [0x11ec],
     cipherSuites: [0x1302],
     signatureSchemes: signatureSchemes.map(({ codePoint }) => codePoint),
