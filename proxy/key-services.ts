@@ -120,6 +120,7 @@ export class KeyServices {
   }
 
   async close(): Promise<void> {
+    for (const { channel } of this.#channels.values()) channel.stop();
     await Promise.all([...this.#supplies.values()].map(({ supply }) => supply.close()));
     await Promise.all([...this.#channels.values()].map(({ dialler }) => dialler.stop()));
     await Promise.all([...this.#answerers.values()].map((answerer) => answerer.close()));

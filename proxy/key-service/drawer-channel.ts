@@ -39,6 +39,7 @@ export class DrawerChannel implements ChannelEnd, PeerChannel {
   #same = new AbortController();
   /** `keys-ready` was logged, and there has been a key ever since. */
   #readySaid = false;
+  #stopped = false;
 
   constructor(options: DrawerChannelOptions) {
     this.#options = options;
@@ -68,9 +69,14 @@ export class DrawerChannel implements ChannelEnd, PeerChannel {
     this.#helloTimer = setTimeout(() => hangUp(helloOverdue()), HELLO_TIMEOUT_MS);
   }
 
+  /** No keys are had from here any more: what still comes in is ignored, until the connection is closed. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
   receive(bytes: Uint8Array): void {
     const connection = this.#connection;
-    if (connection === undefined) return;
+    if (connection === undefined || this.#stopped) return;
     if (connection.joined) {
       this.#keys?.receive(this, bytes);
       return;

@@ -187,6 +187,7 @@ export class PeerKeys {
     if (channel !== this.#active) return;
     this.#active = undefined;
     this.#link.disconnected();
+    if (this.#closed) return;
     for (const [other, connection] of this.#channels) {
       if (connection === undefined) continue;
       this.#activate(other, connection);
