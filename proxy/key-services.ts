@@ -136,9 +136,7 @@ export class KeyServices {
     if (ports.identity === undefined) throw new ProxyError(ProxyErrorCode.internal, 'the certificate was not loaded');
     const sharing = this.#services
       .map((one) => one.config)
-      .filter(
-        ({ mode, auth, ...one }) => mode === 'client' && auth !== 'psk' && channelId({ mode, auth, ...one }) === id,
-      );
+      .filter((one) => one.mode === 'client' && one.auth !== 'psk' && channelId(one) === id);
     const { supply, createGreeting } = this.#supply(service);
     const { connect, limits } = config;
     const channel = new DrawerChannel({

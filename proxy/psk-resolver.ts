@@ -159,6 +159,6 @@ function logMismatch({ ownSae, log }: KeyServiceSettings, peer: string, report: 
     ...(reference === undefined ? {} : { keyId: referenceText(reference) }),
     kme: ownKme,
     peerKme,
-    message: `our key manager ${ownKme} and the peer's ${peerKme || '(name unknown)'} gave different keys under one ID; the stream is under quarantine`,
+    message: `our key manager ${ownKme} and the peer's ${peerKme || '(name unknown)'} gave different keys under one ID; the stream or batch is under quarantine`,
   });
 }
