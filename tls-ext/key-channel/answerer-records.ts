@@ -1,6 +1,7 @@
 /** What the answerer remembers of one peer, and for how long. */
 import type { QkdKeyReference } from '../engine-types.ts';
 import type { ChannelConnection } from './channel-connection.ts';
+import { MAX_ENDED_KEY_IDS, MAX_ENDED_STREAMS } from './limits.ts';
 import type { ConnectionId, KeyStreamQos, StreamFailure } from './types.ts';
 
 export interface Connection {
@@ -66,6 +67,21 @@ export interface Key {
   pending: boolean;
   /** Our check value, once the key was fetched and found equal. */
   ownCheck?: Uint8Array;
+}
+
+/** One that has said hello just now. */
+export function newInstance(id: string): Instance {
+  return {
+    id,
+    quota: 0,
+    connections: new Set(),
+    streams: new Map(),
+    keys: new Set(),
+    endedStreams: new RecentSet(MAX_ENDED_STREAMS),
+    endedKeys: new RecentSet(MAX_ENDED_KEY_IDS),
+    mismatched: new RecentSet(MAX_ENDED_KEY_IDS),
+    disconnectedAtMs: 0,
+  };
 }
 
 /** Remembers the last `capacity` strings it was given. */

@@ -2,7 +2,7 @@
 import { bytesEqual, constantTimeEqual, hexOf, type SecretBytes } from '../bytes/index.ts';
 import type { QkdKeyReference } from '../engine-types.ts';
 import { expectLegalBatch, refusalOf, streamOf } from './answerer-intake.ts';
-import { type Connection, type Instance, type Key, RecentSet, type Stream } from './answerer-records.ts';
+import { type Connection, type Instance, type Key, newInstance, type Stream } from './answerer-records.ts';
 import { abortFor, ChannelConnection, unexpected } from './channel-connection.ts';
 import { deriveCheckValues } from './check-value.ts';
 import { KeyChannelError, KeyChannelErrorCode, KeyChannelMisuseError } from './errors.ts';
@@ -10,8 +10,6 @@ import {
   DEFAULT_KEY_TTL_SECONDS,
   MAX_CONNECTIONS,
   MAX_DRAWER_INSTANCES,
-  MAX_ENDED_KEY_IDS,
-  MAX_ENDED_STREAMS,
   MAX_KEY_TTL_SECONDS,
   MAX_STREAMS_PER_INSTANCE,
   QKD_KEY_BYTES,
@@ -228,17 +226,7 @@ export class KeyChannelAnswerer implements AnswererApi {
 
   #newInstance(id: string): Instance {
     if (this.#instances.size >= MAX_DRAWER_INSTANCES) this.#evictInstance();
-    const instance: Instance = {
-      id,
-      quota: 0,
-      connections: new Set(),
-      streams: new Map(),
-      keys: new Set(),
-      endedStreams: new RecentSet(MAX_ENDED_STREAMS),
-      endedKeys: new RecentSet(MAX_ENDED_KEY_IDS),
-      mismatched: new RecentSet(MAX_ENDED_KEY_IDS),
-      disconnectedAtMs: 0,
-    };
+    const instance = newInstance(id);
     this.#instances.set(id, instance);
     return instance;
   }
