@@ -10,11 +10,11 @@ export const vectorsFile = new URL('../../../tls-ext/draft-qstunnel-tls-qkd-psk.
 
 const introduction = `# Appendix B: test vectors of draft-qstunnel-tls-qkd-psk
 
-Made by \`npm run vectors\` from a run in which nothing is left to chance; not edited by hand. Appendix A of the draft describes the form and the names of the values.
+Written by a program (\`npm run vectors\` in the project's repository) from a run in which nothing is left to chance. Appendix A of the draft describes the form and the names of the values.
 `;
 
 export function makeVectors(): Vector[] {
-  return [...handshakeScenarios, ...resumptionScenarios(), ...rekeyScenarios(), ...channelScenarios].map(
+  return [...handshakeScenarios, ...resumptionScenarios(), ...rekeyScenarios(), ...channelScenarios()].map(
     recordConnection,
   );
 }

@@ -16,7 +16,6 @@ import type { EnginePair } from '../engine/engine-pair.ts';
 import { ANSWERER, type ConnectionRecorder, DRAWER, fixedBytes, type Scenario } from './connection-recorder.ts';
 import { close } from './connection-scenarios.ts';
 
-const CONNECTION = 1;
 const NOW_MS = 0;
 const TTL_MS = 3_600_000;
 
@@ -37,37 +36,61 @@ interface ChannelKey {
   readonly fetched: Uint8Array;
 }
 
+interface Ends {
+  readonly drawer: KeyChannelDrawer;
+  readonly answerer: KeyChannelAnswerer;
+}
+
+function newEnds(answererQuota = 100): Ends {
+  const drawer = new KeyChannelDrawer({
+    ownSae: DRAWER,
+    peerSae: ANSWERER,
+    instance: fixedBytes('drawer instance', 16),
+    quota: 100,
+    kmeName: 'kme-a',
+    services: [{ service: 'db', require: 'qkd-or-pqc' }],
+  });
+  const answerer = new KeyChannelAnswerer({
+    ownSae: ANSWERER,
+    peerSae: DRAWER,
+    instance: fixedBytes('answerer instance', 16),
+    quota: answererQuota,
+    kmeName: 'kme-b',
+  });
+  return { drawer, answerer };
+}
+
 /** Drawer and answerer at the ends of a pair of engines. What they say goes through records. */
 class Session {
   readonly drawer: KeyChannelDrawer;
   readonly answerer: KeyChannelAnswerer;
   readonly #pair: EnginePair;
   readonly #recorder: ConnectionRecorder;
+  readonly #connection: number;
   #keys = 0;
 
-  constructor(pair: EnginePair, recorder: ConnectionRecorder, answererQuota = 100) {
+  constructor(pair: EnginePair, recorder: ConnectionRecorder, ends = newEnds(), connection = 1) {
     this.#pair = pair;
     this.#recorder = recorder;
-    this.drawer = new KeyChannelDrawer({
-      ownSae: DRAWER,
-      peerSae: ANSWERER,
-      instance: fixedBytes('drawer instance', 16),
-      quota: 100,
-      kmeName: 'kme-a',
-      services: [{ service: 'db', require: 'qkd-or-pqc' }],
-    });
-    this.answerer = new KeyChannelAnswerer({
-      ownSae: ANSWERER,
-      peerSae: DRAWER,
-      instance: fixedBytes('answerer instance', 16),
-      quota: answererQuota,
-      kmeName: 'kme-b',
-    });
-    const hellos = [
+    this.drawer = ends.drawer;
+    this.answerer = ends.answerer;
+    this.#connection = connection;
+  }
+
+  /** Hello of both, and what they say next by themselves. `known`: keys of an earlier connection, which become inputs. */
+  greet(...known: readonly ChannelKey[]): this {
+    for (const key of known) this.#show(key);
+    this.tell([
       ...this.drawer.connected(),
-      ...this.answerer.connected(CONNECTION, [{ service: 'db', require: 'qkd' }]),
-    ];
-    this.tell(hellos);
+      ...this.answerer.connected(this.#connection, [{ service: 'db', require: 'qkd' }]),
+    ]);
+    return this;
+  }
+
+  /** The connection is lost. */
+  cut(): void {
+    this.drawer.disconnected();
+    this.answerer.disconnected(this.#connection, NOW_MS);
   }
 
   /** Sends what an end has to say, and lets the two talk until both are silent. */
@@ -85,22 +108,26 @@ class Session {
     this.#pair.deliver();
     const received = Uint8Array.from(receiver.received);
     this.tell(
-      from === 'client' ? this.answerer.receive(CONNECTION, received, NOW_MS) : this.drawer.receive(received, NOW_MS),
+      from === 'client'
+        ? this.answerer.receive(this.#connection, received, NOW_MS)
+        : this.drawer.receive(received, NOW_MS),
     );
   }
 
   /** A key that the KMEs have under one reference; `other`: two different ones. */
   key(reference: QkdKeyReference, other = false): ChannelKey {
-    const name = `key_${++this.#keys}`;
+    const name = `key_${this.#keys + 1}`;
     const drawn = fixedBytes(`${name} ${encodeQkdKeyReference(reference).join()}`, 32);
+    return this.#show({ reference, drawn, fetched: other ? fixedBytes(`${name} other`, 32) : drawn });
+  }
+
+  #show(key: ChannelKey): ChannelKey {
+    const { reference, drawn, fetched } = key;
+    const name = `key_${++this.#keys}`;
     this.#recorder.input(`${name}_reference`, encodeQkdKeyReference(reference));
     this.#recorder.input(`${name}_channel_key`, drawn);
-    if (!other) return { reference, drawn, fetched: drawn };
-    return {
-      reference,
-      drawn,
-      fetched: this.#recorder.input(`${name}_answerer_channel_key`, fixedBytes(`${name} other`, 32)),
-    };
+    if (fetched !== drawn) this.#recorder.input(`${name}_answerer_channel_key`, fetched);
+    return key;
   }
 
   announce(...keys: readonly ChannelKey[]): void {
@@ -112,6 +139,8 @@ class Session {
     this.tell(this.answerer.provideKey(reference, SecretBytes.copyOf(fetched)));
   }
 }
+
+const CUT = 'cut';
 
 function session(
   name: string,
@@ -131,7 +160,7 @@ function session(
     afterHandshake: (pair, recorder) => {
       expect(pair.client.summary?.alpnProtocol).to.equal('qstunnel-key/1');
       run(pair, recorder);
-      close(pair);
+      if (name !== CUT) close(pair);
     },
   };
 }
@@ -161,12 +190,56 @@ function openStream(s: Session): void {
   s.tell(s.answerer.streamOpened(ksid, qos.keyChunkSizeBytes));
 }
 
-export const channelScenarios: readonly Scenario[] = [
+/** A connection that is lost, and the next one of the same two processes. In this order. */
+function reconnectScenarios(): readonly Scenario[] {
+  const ends = newEnds();
+  let left: readonly ChannelKey[] = [];
+  return [
+    session(
+      CUT,
+      'Four keys of a stream are announced: the first two are acked, the third is pending, the fourth not answered for. Then the connection is lost, without close_notify.',
+      (pair, recorder) => {
+        const s = new Session(pair, recorder, ends).greet();
+        openStream(s);
+        const chunks = [0, 1].map((index) => [s.key(reference004(index, 0)), s.key(reference004(index, 1))] as const);
+        for (const chunk of chunks) s.announce(...chunk);
+        const [first, second, third, fourth] = chunks.flat() as [ChannelKey, ChannelKey, ChannelKey, ChannelKey];
+        s.fetch(first);
+        s.fetch(second);
+        s.tell(s.answerer.reportPending(third.reference));
+        s.cut();
+        s.drawer.keyUsed(first.reference);
+        s.answerer.keyEnded(first.reference);
+        left = [second, third, fourth];
+      },
+    ),
+    session(
+      'reconnected',
+      'The channel of channel-cut is back, with the same instances. Meanwhile its first key was used by a handshake, the fourth fetched by the answerer, and a fifth drawn. What is left is announced again in one batch: the first of it, acked before, stands before keys that the answerer has seen. Acked, pending, acked; then the fifth; then what was pending.',
+      (pair, recorder) => {
+        const [, third, fourth] = left as [ChannelKey, ChannelKey, ChannelKey];
+        ends.answerer.provideKey(fourth.reference, SecretBytes.copyOf(fourth.fetched));
+        const drawn = fixedBytes('channel key while cut', 32);
+        const fifth = { reference: reference004(2, 0), drawn, fetched: drawn };
+        ends.drawer.announce([{ reference: fifth.reference, secret: SecretBytes.copyOf(drawn) }], TTL_MS, NOW_MS);
+        const s = new Session(pair, recorder, ends, 2).greet(...left, fifth);
+        s.fetch(fifth);
+        s.fetch(third);
+      },
+    ),
+  ];
+}
+
+export function channelScenarios(): readonly Scenario[] {
+  return [...sessions, ...reconnectScenarios()];
+}
+
+const sessions: readonly Scenario[] = [
   session(
     'etsi004',
     'A stream is asked for, delayed and opened; a chunk of two keys and one of one are announced. The first key is acked at once, the second pending and acked later, the third unavailable. The first is dropped unused; the stream is closed.',
     (pair, recorder) => {
-      const s = new Session(pair, recorder);
+      const s = new Session(pair, recorder).greet();
       s.tell(s.drawer.setState({ kmeReachable: true, kmeName: 'kme-a', poolKeys: 2, reasons: ['stream_opening'] }));
       openStream(s);
       const [first, second, third] = [s.key(reference004(0, 0)), s.key(reference004(0, 1)), s.key(reference004(1, 0))];
@@ -184,7 +257,7 @@ export const channelScenarios: readonly Scenario[] = [
     'etsi014-skip',
     'Batches of GS QKD 014 and of SKIP, and an answerer with a quota of 3. The third batch comes when the drawer has used a key of which the answerer does not know yet: over_quota.',
     (pair, recorder) => {
-      const s = new Session(pair, recorder, 3);
+      const s = new Session(pair, recorder, newEnds(3)).greet();
       const batch = [s.key(reference014(1)), s.key(reference014(2))];
       s.announce(...batch);
       for (const key of batch) s.fetch(key);
@@ -199,7 +272,7 @@ export const channelScenarios: readonly Scenario[] = [
     'mismatch',
     'The KMEs deliver different keys for the second reference: mismatch, and the drawer closes the stream with that reason. State messages name both KMEs.',
     (pair, recorder) => {
-      const s = new Session(pair, recorder);
+      const s = new Session(pair, recorder).greet();
       openStream(s);
       const keys = [s.key(reference004(0, 0)), s.key(reference004(0, 1), true)] as const;
       s.announce(...keys);
@@ -210,10 +283,20 @@ export const channelScenarios: readonly Scenario[] = [
     },
   ),
   session(
+    'mismatch-batch',
+    'A batch of three keys of GS QKD 014, of which the second differs: one is acked, the next a mismatch. The drawer drops what lives of the batch, with that reason; of the third no result comes any more.',
+    (pair, recorder) => {
+      const s = new Session(pair, recorder).greet();
+      const keys = [s.key(reference014(3)), s.key(reference014(4), true), s.key(reference014(5))] as const;
+      s.announce(...keys);
+      for (const key of keys) s.fetch(key);
+    },
+  ),
+  session(
     'abort',
     'A message of type 99, which nobody knows: the answerer says unknown_message and closes.',
     (pair, recorder) => {
-      const s = new Session(pair, recorder);
+      const s = new Session(pair, recorder).greet();
       s.send('client', fromHex('63000000'));
     },
   ),

@@ -6,6 +6,7 @@ import {
   deterministicKeyAgreements,
   encodeQkdKeyReference,
   NamedGroup,
+  namedGroupInfo,
   type QkdKeyReference,
   type QkdPsk,
   SecretBytes,
@@ -13,13 +14,12 @@ import {
 } from '../../../tls-ext/index.ts';
 import { type EnginePair, enginePair, type PairOptions } from '../engine/engine-pair.ts';
 import { traceHmacs } from './hmac-trace.ts';
-import { caCertificate, clientIdentity, serverIdentity } from './identities.ts';
+import { plainSites, type VectorSites } from './identities.ts';
 import { nameSecrets } from './secret-names.ts';
 import type { Vector, VectorValue } from './vector-text.ts';
 import { type Party, wireValues, withChannelMessages } from './wire-log.ts';
 
-export const DRAWER = 'siteA';
-export const ANSWERER = 'siteB';
+export const { drawer: DRAWER, answerer: ANSWERER } = plainSites;
 
 /** Bytes that look random and are the same in every run: SHA-256(label || counter), cut or joined to length. */
 export function fixedBytes(label: string, lengthBytes: number): Uint8Array {
@@ -47,13 +47,17 @@ export const references = {
 /** What a scenario does with its connection, and the inputs that it shows. */
 export class ConnectionRecorder {
   readonly inputs: VectorValue[] = [];
+  readonly sites: VectorSites;
   readonly #vector: string;
   readonly #draws = new Set<string>();
+  /** Of the key exchange under way. */
+  #group = 0;
   /** Before names of private keys: `rekey_1_` and so on. */
   phase = '';
 
-  constructor(vector: string) {
+  constructor(vector: string, sites: VectorSites = plainSites) {
     this.#vector = vector;
+    this.sites = sites;
   }
 
   input(name: string, bytes: Uint8Array): Uint8Array {
@@ -64,10 +68,11 @@ export class ConnectionRecorder {
   /** A QKD key that both ends can take: a new object each time, since engines wipe what they get. */
   qkdKey(name: string, reference: QkdKeyReference, purpose: 'handshake' | 'rekey' = 'handshake'): () => QkdPsk {
     const secret = this.input(name, fixedBytes(`${this.#vector} ${name}`, 32));
+    const { drawer, answerer } = this.sites;
     return () => ({
       kind: 'qkd',
       reference,
-      context: { purpose, drawer: DRAWER, answerer: ANSWERER },
+      context: { purpose, drawer, answerer },
       secret: SecretBytes.copyOf(secret),
     });
   }
@@ -79,11 +84,15 @@ export class ConnectionRecorder {
   /** Options of one end with everything random fixed. */
   end(party: Party) {
     let hellos = 0;
+    const agreements = deterministicKeyAgreements((lengthBytes) => this.#draw(party, lengthBytes));
     return {
       groups: [NamedGroup.x25519MlKem768],
       signatureSchemes: [SignatureScheme.ed25519],
       random: (lengthBytes: number) => fixedBytes(`${this.#vector} ${party} random ${hellos++}`, lengthBytes),
-      keyAgreements: deterministicKeyAgreements((lengthBytes) => this.#draw(party, lengthBytes)),
+      keyAgreements: (group: number) => {
+        this.#group = group;
+        return agreements(group);
+      },
     };
   }
 
@@ -103,7 +112,8 @@ export class ConnectionRecorder {
 
   /** A server draws ML-KEM's message first, then its X25519 key (see `deterministicKeyAgreements`). */
   #isMlKemMessage(party: Party): boolean {
-    return party === 'server' && !this.#draws.has(`${this.phase}server_ml_kem_m`);
+    const postQuantum = namedGroupInfo(this.#group)?.postQuantum ?? false;
+    return party === 'server' && postQuantum && !this.#draws.has(`${this.phase}server_ml_kem_m`);
   }
 }
 
@@ -113,6 +123,8 @@ export interface Scenario {
   readonly cipherSuite: number;
   /** `unused`: both ends have some, but the handshake ends before. */
   readonly certificates: 'used' | 'unused' | 'none';
+  /** Who the ends are, if not siteA and siteB. */
+  readonly sites?: VectorSites;
   options(recorder: ConnectionRecorder): PairOptions;
   /** What happens after the handshake. */
   afterHandshake?(pair: EnginePair, recorder: ConnectionRecorder): void;
@@ -120,7 +132,8 @@ export interface Scenario {
 
 /** Runs a scenario and makes its vector. */
 export function recordConnection(scenario: Scenario): Vector {
-  const recorder = new ConnectionRecorder(scenario.name);
+  const { sites = plainSites } = scenario;
+  const recorder = new ConnectionRecorder(scenario.name, sites);
   let cookieKey: Uint8Array | undefined;
   const { result: pair, hmacs } = traceHmacs(() => {
     const options = scenario.options(recorder);
@@ -133,13 +146,13 @@ export function recordConnection(scenario: Scenario): Vector {
         ...recorder.end('client'),
         ...both,
         grease: false,
-        ...(certificates ? { identity: clientIdentity } : {}),
+        ...(certificates ? { identity: sites.client } : {}),
         ...options.client,
       },
       server: {
         ...recorder.end('server'),
         ...both,
-        ...(certificates ? { identity: serverIdentity } : {}),
+        ...(certificates ? { identity: sites.server } : {}),
         requestClientCertificate: certificates,
         qkd: true,
         ...options.server,
@@ -149,15 +162,15 @@ export function recordConnection(scenario: Scenario): Vector {
     return pair;
   });
   if (scenario.certificates === 'used') {
-    recorder.input('ca_certificate', caCertificate);
-    recorder.input('client_certificate_key', clientIdentity.privateKey);
-    recorder.input('server_certificate_key', serverIdentity.privateKey);
+    recorder.input('ca_certificate', sites.caCertificate);
+    recorder.input('client_certificate_key', sites.client.privateKey);
+    recorder.input('server_certificate_key', sites.server.privateKey);
   }
   // In a resumption nobody is named.
   const isNamed = scenario.certificates === 'used' || recorder.inputs.some(({ name }) => name.endsWith('qkd_key'));
   const saes: VectorValue[] = [
-    { kind: 'input', name: 'drawer', bytes: utf8(DRAWER) },
-    { kind: 'input', name: 'answerer', bytes: utf8(ANSWERER) },
+    { kind: 'input', name: 'drawer', bytes: utf8(sites.drawer) },
+    { kind: 'input', name: 'answerer', bytes: utf8(sites.answerer) },
   ];
   const inputs = isNamed ? [...saes, ...recorder.inputs] : recorder.inputs;
   const secrets = nameSecrets(hmacs, inputs, cookieKey);

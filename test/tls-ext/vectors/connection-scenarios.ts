@@ -4,6 +4,7 @@ import { utf8 } from '../../../tls-ext/bytes/index.ts';
 import { Alert, CipherSuite, NamedGroup, type PskDecision, type QkdPsk } from '../../../tls-ext/index.ts';
 import { type EnginePair, expectFailure, type PairOptions } from '../engine/engine-pair.ts';
 import { type ConnectionRecorder, references, type Scenario } from './connection-recorder.ts';
+import { punctuatedSites } from './identities.ts';
 
 type Api = keyof typeof references;
 
@@ -51,8 +52,9 @@ export function exportValues(pair: EnginePair, recorder: ConnectionRecorder): vo
 
 /** A key that both ends hold, offered and used. */
 export function usedKey(recorder: ConnectionRecorder, api: Api): { key: () => QkdPsk; options: PairOptions } {
-  const key = recorder.qkdKey('qkd_key', references[api]);
-  recorder.reference('qkd_reference', references[api]);
+  const reference = { ...references[api], drawer: recorder.sites.drawer };
+  const key = recorder.qkdKey('qkd_key', reference);
+  recorder.reference('qkd_reference', reference);
   return {
     key,
     options: {
@@ -111,6 +113,30 @@ function helloRetryRequest(api: Api, cookie: boolean): Scenario {
     afterHandshake: exchange,
   };
 }
+
+/** Mode `qkd`, where a setting allows it: nothing but the key withstands a quantum computer. */
+const withoutMlKem: Scenario = {
+  name: 'used-etsi004-x25519',
+  description: 'A QKD key over ETSI GS QKD 004 with certificates and the group X25519, without ML-KEM: mode qkd.',
+  cipherSuite: CipherSuite.aes256GcmSha384,
+  certificates: 'used',
+  options: (recorder) => {
+    const { options } = usedKey(recorder, 'etsi004');
+    const groups = [NamedGroup.x25519];
+    return { ...options, client: { ...options.client, groups }, server: { groups } };
+  },
+  afterHandshake: exchange,
+};
+
+const punctuatedSaeIds: Scenario = {
+  name: 'used-skip-punctuated-sae-ids',
+  description: 'A QKD key over SKIP with certificates whose SAE IDs have characters that the URI percent-encodes.',
+  cipherSuite: CipherSuite.aes256GcmSha384,
+  certificates: 'used',
+  sites: punctuatedSites,
+  options: (recorder) => usedKey(recorder, 'skip').options,
+  afterHandshake: exchange,
+};
 
 const notOffered: Scenario = {
   name: 'fallback-not-offered',
@@ -184,6 +210,8 @@ export const handshakeScenarios: readonly Scenario[] = [
   pskOnly('skip', CipherSuite.aes128GcmSha256, 'TLS_AES_128_GCM_SHA256'),
   helloRetryRequest('etsi004', false),
   helloRetryRequest('etsi014', true),
+  withoutMlKem,
+  punctuatedSaeIds,
   notOffered,
   fallback('unavailable'),
   fallback('policy'),

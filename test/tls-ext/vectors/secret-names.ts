@@ -54,7 +54,8 @@ class Naming {
     const name = expansionName(parent, label, output.length);
     const hashName = contextName(label, name);
     if (hashName !== undefined) this.#add('hash', hashName, context);
-    this.#add('secret', name, output);
+    const isAnotherTicket = name === 'ticket_psk' && this.#known.has(name) && this.#known.get(name) !== hexOf(output);
+    this.#add('secret', isAnotherTicket ? 'ticket_psk_again' : name, output);
   }
 
   extractOrMac({ paddedKey: key, data, output }: TracedHmac): void {
@@ -137,6 +138,8 @@ function expansionName(parent: string, label: string, lengthBytes: number): stri
     case 'key':
     case 'iv':
       return parent.replace('traffic_secret', label);
+    case 'traffic upd':
+      return `${parent}_updated`;
     case 'resumption':
       return 'ticket_psk';
     case 'rekey s confirm':

@@ -1,8 +1,11 @@
 /** What follows a handshake: tickets and resumptions, and rekeys of a live connection. */
 import { expect } from 'chai';
+import { encode } from '../../../tls-ext/bytes/index.ts';
 import {
   CipherSuite,
+  cipherSuiteInfo,
   type EngineEvent,
+  NamedGroup,
   type QkdKeyReference,
   type QkdPsk,
   type ResumptionPsk,
@@ -24,42 +27,48 @@ function issueTicket(pair: EnginePair, name: string): TicketEvent {
   if (issued === undefined) throw new Error('no ticket was issued');
   pair.server.take(issued.events);
   pair.deliver();
-  const ticket = pair.client.event('ticket');
+  const ticket = pair.client.events.findLast((event): event is TicketEvent => event.type === 'ticket');
   if (ticket === undefined) throw new Error('no ticket came');
   expect(ticket.psk.secret.expose()).to.deep.equal(issued.psk.secret.expose());
   return ticket;
 }
 
-/** A session that issues a ticket, its resumption, and the fallback of one who comes with it again. In this order. */
+/** A session that issues tickets, their resumptions, and the fallback of one who comes with one again. In this order. */
 export function resumptionScenarios(): readonly Scenario[] {
-  let ticket: TicketEvent | undefined;
-  const offer = (recorder: ConnectionRecorder): (() => ResumptionPsk) => {
-    if (ticket === undefined) throw new Error('the session that issues the ticket comes first');
+  let tickets: readonly TicketEvent[] = [];
+  let rekeys: Rekeys;
+  const offer = (recorder: ConnectionRecorder, number = 0): (() => ResumptionPsk) => {
+    const ticket = tickets[number];
+    if (ticket === undefined) throw new Error('the session that issues the tickets comes first');
     const { psk, ageAdd } = ticket;
     recorder.input('ticket', psk.identity);
     recorder.input('resumption_psk', Uint8Array.from(psk.secret.expose()));
     const obfuscatedTicketAge = (TICKET_AGE_MS + ageAdd) % 2 ** 32;
+    recorder.input(
+      'obfuscated_ticket_age',
+      encode((writer) => writer.u32(obfuscatedTicketAge)),
+    );
     return () => ({ ...psk, secret: psk.secret.clone(), obfuscatedTicketAge });
   };
   return [
     {
       name: 'resumption-issued',
       description:
-        'A QKD key over ETSI GS QKD 014 with certificates; the client asks for a ticket (RFC 9149) and gets one.',
+        'A QKD key over ETSI GS QKD 014 with certificates; the client asks for two tickets (RFC 9149) and gets them.',
       cipherSuite: CipherSuite.aes256GcmSha384,
       certificates: 'used',
       options: (recorder) => {
         const { options } = usedKey(recorder, 'etsi014');
-        return { ...options, client: { ...options.client, ticketRequest } };
+        return { ...options, client: { ...options.client, ticketRequest: { ...ticketRequest, newSessionCount: 2 } } };
       },
       afterHandshake: (pair) => {
-        ticket = issueTicket(pair, 'resumption');
+        tickets = ['resumption', 'resumption after retry'].map((name) => issueTicket(pair, name));
         close(pair);
       },
     },
     {
       name: 'resumption-resumed',
-      description: 'The ticket of resumption-issued is offered and used: resumed, without certificates.',
+      description: 'The first ticket of resumption-issued is offered and used: resumed, without certificates.',
       cipherSuite: CipherSuite.aes256GcmSha384,
       certificates: 'unused',
       options: (recorder) => {
@@ -73,9 +82,34 @@ export function resumptionScenarios(): readonly Scenario[] {
       afterHandshake: exchange,
     },
     {
+      name: 'resumption-hello-retry-request-resumed',
+      description:
+        'The second ticket of resumption-issued, by a client that sends a share of X25519 first and is asked for X25519MLKEM768; the resumed connection is then rekeyed (1: used, GS QKD 004).',
+      cipherSuite: CipherSuite.aes256GcmSha384,
+      certificates: 'unused',
+      options: (recorder) => {
+        const psk = offer(recorder, 1);
+        rekeys = new Rekeys(recorder);
+        const groups = [NamedGroup.x25519, NamedGroup.x25519MlKem768];
+        return {
+          client: { psk: psk(), qkdOffer: { offer: 'ticket' }, groups, offerRekey: true },
+          server: { acceptTickets: true, offerRekey: true },
+          serverAnswers: { psk: () => ({ action: 'use', psk: psk() }), rekeyKey: () => rekeys.serverKey },
+        };
+      },
+      afterHandshake: (pair, recorder) => {
+        expect(pair.client.summary).to.include({ psk: 'resumption', helloRetryRequest: true, rekey: true });
+        const key = rekeys.key(nextReference(4));
+        rekeys.serverKey = key();
+        request(pair, key());
+        expectEpoch(pair, 1);
+        exchange(pair, recorder);
+      },
+    },
+    {
       name: 'resumption-unavailable',
       description:
-        'The same ticket again: it is spent, so the server answers unavailable and goes on with certificates.',
+        'The first ticket again: it is spent, so the server answers unavailable and goes on with certificates.',
       cipherSuite: CipherSuite.aes256GcmSha384,
       certificates: 'used',
       options: (recorder) => ({
@@ -112,6 +146,18 @@ class Rekeys {
 
   otherKey(reference: QkdKeyReference): QkdPsk {
     return this.#recorder.qkdKey(`${this.#recorder.phase}server_qkd_key`, reference, 'rekey')();
+  }
+}
+
+/** Each AEAD's limit, in records, as long as something runs. */
+function withLimitOf(records: number, run: () => void): void {
+  const aead = cipherSuiteInfo(CipherSuite.aes256GcmSha384)?.aead as { sealLimitRecords: number };
+  const { sealLimitRecords } = aead;
+  aead.sealLimitRecords = records;
+  try {
+    run();
+  } finally {
+    aead.sealLimitRecords = sealLimitRecords;
   }
 }
 
@@ -180,6 +226,35 @@ export function rekeyScenarios(): readonly Scenario[] {
         say(pair, 'client', 'ping');
         say(pair, 'server', 'pong');
         exportValues(pair, recorder);
+        close(pair);
+      },
+    },
+    {
+      name: 'rekey-closed-key-update',
+      description:
+        'After a rekey (1: used, GS QKD 004) the client sends close_notify. The server goes on, near the limit of its AEAD, which is 4 records here: KeyUpdate, with update_not_requested.',
+      cipherSuite: CipherSuite.aes256GcmSha384,
+      certificates: 'used',
+      options: (recorder) => {
+        rekeys = new Rekeys(recorder);
+        const { options } = usedKey(recorder, 'etsi014');
+        return {
+          ...options,
+          client: { ...options.client, offerRekey: true },
+          server: { offerRekey: true },
+          serverAnswers: { ...options.serverAnswers, rekeyKey: () => rekeys.serverKey },
+        };
+      },
+      afterHandshake: (pair) => {
+        const key = rekeys.key(nextReference(5));
+        rekeys.serverKey = key();
+        request(pair, key());
+        expectEpoch(pair, 1);
+        pair.client.take(pair.client.engine.closeWrite());
+        pair.deliver();
+        withLimitOf(4, () => {
+          for (const text of ['one', 'two', 'three', 'four']) say(pair, 'server', text);
+        });
         close(pair);
       },
     },

@@ -115,7 +115,9 @@ class Direction {
     this.#from = from;
     this.#cipher = cipher;
     const of = (part: 'key' | 'iv') =>
-      secrets.filter(({ name }) => new RegExp(`^${from}_(handshake|application)_${part}(_\\d+)?$`).test(name));
+      secrets.filter(({ name }) =>
+        new RegExp(`^${from}_(handshake|application)_${part}(_\\d+)?(_updated)?$`).test(name),
+      );
     const ivs = of('iv');
     this.#keys = of('key').map(({ bytes }, at) => ({ key: bytes, iv: (ivs[at] as VectorValue).bytes }));
   }

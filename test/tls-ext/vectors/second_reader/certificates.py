@@ -1,5 +1,7 @@
 """Certificate and CertificateVerify of the vectors: Ed25519 under one CA, with the SAE ID in a URI."""
 
+from urllib.parse import quote
+
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -37,7 +39,7 @@ def read_certificate(body, ca_der, sae_id):
         verify(ca.public_key(), certificate.signature, certificate.tbs_certificate_bytes, "a certificate")
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    expect("urn:qstunnel:sae:" + sae_id.decode() in uris, "a certificate that does not name the SAE of its role")
+    expect("urn:qstunnel:sae:" + quote(sae_id, safe="") in uris, "a certificate that does not name the SAE of its role")
     return leaf.public_key()
 
 

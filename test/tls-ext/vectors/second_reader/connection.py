@@ -53,6 +53,7 @@ MESSAGES = {
     13: "certificate_request",
     15: "certificate_verify",
     20: "finished",
+    24: "key_update",
     0xE0: "rekey_request",
     0xE1: "rekey_response",
     0xE2: "rekey_finish",
@@ -201,7 +202,10 @@ class Connection:
         elif name == "finished":
             self.on_finished(party, message)
         elif name == "new_session_ticket":
+            expect(self.rekeying is None or not self.rekeying.awaiting_finish, "a ticket before the finish")
             self.on_ticket(body)
+        elif name == "key_update":
+            self.on_key_update(party, body)
         else:
             expect(self.rekeying is not None, "a rekey message before the handshake is complete")
             self.rekeying.on_message(name, party, message)
@@ -235,6 +239,7 @@ class Connection:
                 self.import_key("", hash_)
             else:
                 expect(identity == self.input("ticket"), "ticket")
+                expect(age == int.from_bytes(self.input("obfuscated_ticket_age"), "big"), "obfuscated_ticket_age")
                 self.derive_early(hash_, self.input("resumption_psk"), b"res binder")
             truncated = self.transcript + message[: -hello.binders_length]
             self.check_binder("", hash_, truncated, binder, again)
@@ -320,7 +325,7 @@ class Connection:
         else:
             expect(CERT_WITH_EXTERN_PSK not in extensions, "extension 33 without a PSK")
         share = Reader(extensions[KEY_SHARE])
-        expect(share.uint(2) == self.share.group == X25519MLKEM768, "group")
+        expect(share.uint(2) == self.share.group, "group")
         server_share = share.vector(2, 1, 65535)
         share.end()
         self.enter_handshake_keys(server_share)
@@ -333,13 +338,17 @@ class Connection:
         digest = self.suite.hash.digest(self.transcript)
         self.transcript = bytes([254, 0, 0, len(digest)]) + digest + message
 
+    def shared_secret(self, prefix, share, server_share):
+        """Made by either side, from its private inputs and the other's share."""
+        m = self.input(f"{prefix}server_ml_kem_m") if share.group == X25519MLKEM768 else None
+        made, secret = answer_share(share.share, self.input(f"{prefix}server_x25519_private"), m)
+        expect(made == server_share, "the server's key share")
+        expect(share.secret(server_share) == secret, "two sides of one key exchange")
+        return secret
+
     def enter_handshake_keys(self, server_share):
         hash_ = self.suite.hash
-        share, secret = answer_share(
-            self.share.share, self.input("server_x25519_private"), self.input("server_ml_kem_m")
-        )
-        expect(share == server_share, "the server's key share")
-        expect(self.share.secret(server_share) == secret, "two sides of one key exchange")
+        secret = self.shared_secret("", self.share, server_share)
         if self.psk is None:
             stem = f"no_psk_early_secret_{hash_.name}"
             early = self.derive(stem, hash_.extract(b"", bytes(hash_.length)))
@@ -424,6 +433,21 @@ class Connection:
         name = "ticket_psk" if self.tickets == 1 else "ticket_psk_again"
         resumption = self.derived[f"resumption_secret_{epoch}"]
         self.derive(name, hash_.expand_label(resumption, b"resumption", nonce, hash_.length))
+
+    def on_key_update(self, party, body):
+        """The one use that rekeying leaves for it (draft, 7.4)."""
+        other = "server" if party == "client" else "client"
+        expect(self.rekeying is not None and self.closed[other] and not self.closed[party], "KeyUpdate")
+        expect(body == b"\0", "update_not_requested")
+        expect(self.half_messages[party] == b"", "a KeyUpdate that does not end its record")
+        hash_ = self.suite.hash
+        stem, epoch = f"{party}_application_", f"{self.rekeying.epoch}"
+        old = self.derived[f"{stem}traffic_secret_{epoch}"]
+        new = hash_.expand_label(old, b"traffic upd", b"", hash_.length)
+        self.derive(f"{stem}traffic_secret_{epoch}_updated", new)
+        self.protect(
+            party, f"{stem}traffic_secret_{epoch}_updated", f"{stem}key_{epoch}_updated", f"{stem}iv_{epoch}_updated"
+        )
 
     def on_alert(self, party, alert):
         expect(len(alert) == 2, "length of an alert")

@@ -17,21 +17,26 @@ ACKED, PENDING, MISMATCH, UNAVAILABLE, OVER_QUOTA = range(1, 6)
 
 
 class Key:
-    def __init__(self, number, reference, check):
+    def __init__(self, number, reference):
         self.number = number
         self.reference = reference
-        self.check = check
+        self.heard = None
         self.ended = False
 
 
 class KeyChannel(Connection):
-    def __init__(self, vector):
+    """`before`: the channel's connection before this one, of the same two instances, which was lost."""
+
+    def __init__(self, vector, before=None):
         super().__init__(vector)
+        self.before = before
         self.buffers = {"client": b"", "server": b""}
         self.hellos = {}
         self.aborted = None
         self.broken = False
         self.streams = {}
+        self.opened = set(before.opened) if before else set()
+        self.last = {}
         self.batches = []
         self.numbers = {}
         number = 1
@@ -72,6 +77,7 @@ class KeyChannel(Connection):
         services = items(reader.vector(2, 0, 65535), lambda r: (r.vector(1, 1, 255).decode(), r.uint(1)))
         expect(len(services) <= 64 and all(1 <= require <= 4 for _, require in services), "services")
         expect(all(instance != other for other, _ in self.hellos.values()), "one instance at both ends")
+        expect(self.before is None or self.before.hellos[role][0] == instance, "another instance than before")
         self.hellos[role] = (instance, quota)
 
     def on_state(self, role, reader):
@@ -86,16 +92,17 @@ class KeyChannel(Connection):
 
     def on_stream(self, role, reader):
         ksid = reader.bytes(16)
-        for _ in range(7):
+        expect(reader.uint(4) >= 32, "a chunk that holds no key")
+        for _ in range(6):
             reader.uint(4)
         expect(all(0x20 <= byte < 0x7F for byte in reader.vector(1, 0, 255)), "metadata_mimetype")
         self.streams.setdefault(ksid, "asked")
 
     def on_opened(self, role, reader):
         ksid = reader.bytes(16)
-        reader.uint(4)
+        expect(reader.uint(4) >= 32, "a chunk that holds no key")
         expect(ksid in self.streams, "a stream that nobody asked for")
-        self.streams[ksid] = "open"
+        self.opened.add(ksid)
 
     def on_failed(self, role, reader):
         ksid = reader.bytes(16)
@@ -113,7 +120,11 @@ class KeyChannel(Connection):
             drawer, key = read_reference(inner)
             inner.end()
             expect(drawer == self.input("drawer"), "a key of another drawer")
-            expect(key[0] != ETSI004 or self.streams.get(key[1]) == "open", "a key of a stream that is not open")
+            if key[0] == ETSI004:
+                _, ksid, index, slice_ = key
+                expect(ksid in self.opened and ksid in self.streams, "a key of a stream that is not open")
+                expect(self.last.get(ksid, (-1, 0)) < (index, slice_), "an index that goes back")
+                self.last[ksid] = (index, slice_)
             expect(reference in self.numbers, "a key that is not an input")
             batch.append(self.on_key(self.numbers[reference], reference, check))
         self.batches.append(batch)
@@ -129,7 +140,7 @@ class KeyChannel(Connection):
             self.derive(f"{prefix}answerer_prk", prk)
             self.derive(f"{prefix}answerer_check_d", check_d)
             self.derive(f"{prefix}answerer_check_a", check_a)
-        return Key(number, reference, check)
+        return Key(number, reference)
 
     def on_results(self, role, reader):
         batch = self.batches[reader.uint(4)]
@@ -143,17 +154,26 @@ class KeyChannel(Connection):
         for position, status, check in results:
             key = batch[position]
             expect(ACKED <= status <= OVER_QUOTA and not key.ended, "status")
-            key.ended = status != PENDING
+            expect(key.heard is None or (key.heard == PENDING and status != PENDING), "a second result")
+            key.heard = status
             differs = f"key_{key.number}_answerer_channel_key" in self.given
             expect((status == MISMATCH) == differs, f"mismatch of key {key.number}")
             if status == ACKED:
                 expect(check == self.derived[f"key_{key.number}_check_a"], f'check "a" of key {key.number}')
+            elif status == MISMATCH:
+                for other in batch:
+                    other.ended = True
 
     def on_dropped(self, role, reader):
-        expect(reader.uint(1) in (1, 2), "reason")
+        reason = reader.uint(1)
+        expect(reason in (1, 2), "reason")
         references = items(reader.vector(3, 1, 2**24 - 1), lambda r: r.vector(2, 1, 65535))
         known = [key.reference for batch in self.batches for key in batch]
         expect(len(references) <= 128 and all(reference in known for reference in references), "dropped")
+        if reason == 2:
+            batch = next(batch for batch in self.batches if batch[0].reference in references)
+            expect(any(key.heard == MISMATCH for key in batch), "a batch without a mismatch")
+            expect(references == [key.reference for key in batch], "the whole batch")
 
     def on_close_stream(self, role, reader):
         ksid = reader.bytes(16)

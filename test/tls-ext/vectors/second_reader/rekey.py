@@ -1,6 +1,6 @@
 """Rekeying of a live connection (draft, section 7)."""
 
-from tls13 import X25519MLKEM768, ClientShare, Reader, answer_share, expect
+from tls13 import X25519MLKEM768, ClientShare, Reader, expect
 
 REFUSED, USED, WITHOUT_KEY = 0, 1, 2
 
@@ -27,18 +27,16 @@ class Rekeying:
 
     def on_rekey_request(self, message):
         connection, hash_ = self.connection, self.connection.suite.hash
-        expect(self.request is None, "two requests at a time")
+        expect(self.request is None and not any(connection.closed.values()), "a request out of place")
         self.attempts += 1
         prefix = self.prefix = f"rekey_{self.attempts}_"
         reader = Reader(message[4:])
         expect(reader.uint(4) == self.epoch + 1, "epoch")
-        expect(reader.uint(2) == X25519MLKEM768, "group")
+        group = connection.share.group
+        expect(reader.uint(2) == group, "group")
         share = reader.vector(2, 1, 65535)
-        self.share = ClientShare(
-            X25519MLKEM768,
-            connection.input(f"{prefix}client_x25519_private"),
-            connection.input(f"{prefix}client_ml_kem_d"),
-        )
+        d = connection.input(f"{prefix}client_ml_kem_d") if group == X25519MLKEM768 else None
+        self.share = ClientShare(group, connection.input(f"{prefix}client_x25519_private"), d)
         expect(self.share.share == share, "the client's key share")
         identity = reader.vector(2, 0, 65535)
         self.ipskx = None
@@ -70,18 +68,12 @@ class Rekeying:
             return
         expect(status in (USED, WITHOUT_KEY), "status")
         expect(status == (WITHOUT_KEY if self.ipskx is None else USED) and not self.binder_is_wrong, "status")
-        expect(reader.uint(2) == X25519MLKEM768, "group")
+        expect(reader.uint(2) == self.share.group, "group")
         server_share = reader.vector(2, 1, 65535)
         end = 4 + reader.at
         confirmation = reader.bytes(hash_.length)
         reader.end()
-        share, secret = answer_share(
-            self.share.share,
-            connection.input(f"{self.prefix}server_x25519_private"),
-            connection.input(f"{self.prefix}server_ml_kem_m"),
-        )
-        expect(share == server_share, "the server's key share")
-        expect(self.share.secret(server_share) == secret, "two sides of one key exchange")
+        secret = connection.shared_secret(self.prefix, self.share, server_share)
 
         old, new = self.epoch, self.epoch + 1
         salt = connection.derive(f"main_secret_{old}_derived", hash_.derived(connection.derived[f"main_secret_{old}"]))

@@ -174,10 +174,11 @@ class ClientShare:
         return kem + self.private.exchange(X25519PublicKey.from_public_bytes(server_share[at:]))
 
 
-def answer_share(client_share, x25519, ml_kem_m):
-    """A server's share for X25519MLKEM768 and the secret, made from the private inputs."""
-    expect(len(client_share) == ML_KEM_KEY + 32, "a client share of a wrong length")
-    kem, ciphertext = fips203.encaps(client_share[:ML_KEM_KEY], ml_kem_m)
+def answer_share(client_share, x25519, ml_kem_m=None):
+    """A server's share and the secret, made from the private inputs; of X25519 alone without one for ML-KEM."""
+    at = ML_KEM_KEY if ml_kem_m is not None else 0
+    expect(len(client_share) == at + 32, "a client share of a wrong length")
+    kem, ciphertext = fips203.encaps(client_share[:at], ml_kem_m) if at else (b"", b"")
     private = x25519_private(x25519)
-    shared = private.exchange(X25519PublicKey.from_public_bytes(client_share[ML_KEM_KEY:]))
+    shared = private.exchange(X25519PublicKey.from_public_bytes(client_share[at:]))
     return ciphertext + x25519_public(private), kem + shared
