@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Credential } from '../../certs/index.ts';
 import { parseCertificate } from '../../certs/index.ts';
-import { TlsConnection } from '../../proxy/data-path/index.ts';
+import { type KeyEvent, TlsConnection } from '../../proxy/data-path/index.ts';
 import {
   type ClientEngineOptions,
   createClientEngine,
@@ -26,6 +26,8 @@ export interface PeerOptions {
   readonly engine?: Partial<ClientEngineOptions>;
   /** Sent once the handshake is complete, and then the connection is closed for writing. */
   readonly request?: Uint8Array;
+  /** Hears of tickets and rekeys; owns the secrets of the former. */
+  readonly keyEvent?: (event: KeyEvent) => void;
 }
 
 /** Connects, and resolves when the connection is over. Believes whatever certificate the server has. */
@@ -52,6 +54,8 @@ export function tlsPeer(address: { host: string; port: number }, options: PeerOp
         peerCertificate: ({ chain }) => connection.provideVerdict(believe(chain)),
         handshakeComplete: (complete) => {
           summary = complete;
+          const { keyEvent } = options;
+          if (keyEvent !== undefined) connection.setKeyHandler({ keyEvent, dataAlarm: () => {} });
           connection.setDataHandler({
             plaintext: (bytes, release) => {
               received.push(Uint8Array.from(bytes));
