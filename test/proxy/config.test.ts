@@ -386,6 +386,22 @@ unsafe-plaintext-off-loopback: true`).replace('    sae: siteA\n', '')}`;
     fc.assert(fc.property(fc.string(), total));
   });
 
+  it('reads the limits of one key, and says what is wrong with them', () => {
+    const limits = (text: string) => parseConfig(yamlOf(text), '/etc/q/qstunnel.yaml').services[0]?.rekeyAfter;
+    expect(limits('rekey-after: {bytes: 64GiB}')).to.deep.equal({
+      ...{ timeMs: 3_600_000, bytes: 64 * 2 ** 30, connections: 100 },
+    });
+    expect(limits('rekey-after: {time: 0s, connections: 5}')).to.deep.equal({ timeMs: 0, connections: 5 });
+    const key = 'services[0].rekey-after';
+    expect(problemOf(yamlOf('rekey-after: {tim: 1h}'))).to.equal(
+      `ERR_CONFIG_UNKNOWN_KEY ${key}.tim@11: is not known; did you mean time?`,
+    );
+    expect(problemOf(yamlOf('rekey-after: 1h'))).to.match(/must be a mapping of time, bytes and connections/);
+    expect(problemOf(yamlOf('rekey-after: {bytes: 64GB}'))).to.match(/is "64GB", must be a number with its unit/);
+    expect(problemOf(yamlOf('rekey-after: {bytes: 0B}'))).to.match(/bytes must be more than 0/);
+    expect(problemOf(yamlOf('tickets: 65'))).to.match(/tickets@11: is 65, must be at most 64/);
+  });
+
   it('is described by the published JSON Schema', () => {
     const published = readFileSync(new URL('../../docs/qstunnel.schema.json', import.meta.url), 'utf8');
     expect(JSON.parse(published), 'run "npm run build && node scripts/config-schema.mjs"').to.deep.equal(
