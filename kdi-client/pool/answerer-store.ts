@@ -79,6 +79,7 @@ export class AnswererStore {
   readonly #totals = { accepted: 0, burnt: 0, dropped: 0, expired: 0 };
   #cancelSweep: (() => void) | undefined;
   #sweepAtMs = Number.POSITIVE_INFINITY;
+  #closed = false;
 
   constructor({ ledger, ...options }: AnswererStoreOptions) {
     this.#ledger = ledger;
@@ -145,7 +146,10 @@ export class AnswererStore {
 
   /** Takes ownership of `key`. Throws `ERR_KDI_QUOTA` or `ERR_KDI_ALREADY_USED`, with the key wiped. */
   accept(key: DeliveredKey): void {
-    const refusal = this.refusal(key.reference);
+    // It may have been closed while the ledger was written.
+    const refusal = this.#closed
+      ? new KdiError(KdiErrorCode.aborted, 'the store is closed')
+      : this.refusal(key.reference);
     if (refusal !== undefined) {
       key.secret.wipe();
       throw refusal;
@@ -207,6 +211,7 @@ export class AnswererStore {
 
   /** Wipes everything and stops the timer. */
   close(): void {
+    this.#closed = true;
     this.#cancelSweep?.();
     this.#cancelSweep = undefined;
     for (const { secret } of this.#held.values()) secret.wipe();

@@ -81,7 +81,7 @@ const METRO_VARIANTS: readonly Variant[] = [
 ];
 
 /** A pool of 100,000 keys: their memory at both ends, and what taking and using one costs. */
-export async function warmPool(record: Record): Promise<void> {
+async function warmPool(record: Record): Promise<void> {
   setFlagsFromString('--expose-gc');
   const gc = runInNewContext('gc') as () => void;
   const usedBytes = (): number => {

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
-import { type KdiErrorCode as Code, KdiErrorCode } from '../../../kdi-client/index.ts';
+import { type KdiErrorCode as Code, Etsi014Source, KdiErrorCode, parseKmeUrl } from '../../../kdi-client/index.ts';
 import type { HttpsAnswer } from '../support/https-kme.ts';
+import { scriptedKme } from '../support/scripted-kme.ts';
 import { settle } from '../support/virtual-clock.ts';
 import { container, etsi014Bench, ID, KEY, STATUS } from './source-bench.ts';
 
@@ -120,6 +121,26 @@ describe('kdi-client/etsi014: a source against a key manager that refuses or fai
       const source = await sourceOf(() => ({}));
       await bench.kme.close();
       expect(await errorOf(source.status('siteB'))).to.include({ code: KdiErrorCode.connect, retryable: true });
+    });
+
+    it('closing the source ends a connection that is still being made, and what waits for it', async () => {
+      // TCP stands, TLS never will.
+      const mute = await scriptedKme(undefined, (socket) => socket.resume());
+      const source = new Etsi014Source({
+        address: parseKmeUrl(`etsi014://127.0.0.1:${mute.port}`),
+        tls: { cert: bench.pki.sae.cert, key: bench.pki.sae.key, ca: bench.pki.ca },
+        saeId: 'siteA',
+        clock: bench.clock,
+      });
+      try {
+        const outcome = errorOf(source.status('siteB'));
+        while (mute.connections === 0) await settle();
+        await source.close();
+        expect((await outcome).code).to.equal(KdiErrorCode.aborted);
+        while (mute.open > 0) await settle();
+      } finally {
+        await mute.close();
+      }
     });
 
     it('closed half-way through the body', async () => {

@@ -304,6 +304,15 @@ describe('kdi-client/pool/answerer', () => {
     expect(answerer.pending).to.equal(0);
   });
 
+  it('a key that comes to a closed store is wiped, and starts no timer', async () => {
+    start();
+    store.close();
+    const key = delivered(reference(0));
+    expect(() => store.accept(key)).to.throw(KdiError, 'closed');
+    expect(key.secret.wiped).to.equal(true);
+    expect(clock.pending).to.equal(0);
+  });
+
   it('one drawer can not drop another’s keys', async () => {
     start();
     store.accept(delivered(reference(0, 'siteC')));
