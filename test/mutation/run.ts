@@ -1,4 +1,8 @@
-/** `npm run mutate [-- --file PART_OF_PATH] [--json FILE] [--list] [--progress]`: mutates file by file, and judges what survived. */
+/**
+ * `npm run mutate [-- --file PART_OF_PATH] [--lines FROM-TO] [--static] [--json FILE] [--list] [--progress]`: mutates
+ * file by file, and judges what survived. `--static`: also what runs only while modules are loaded, each in a process
+ * of its own.
+ */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -19,11 +23,14 @@ const { values } = parseArgs({
     list: { type: 'boolean', default: false },
     progress: { type: 'boolean', default: false },
     static: { type: 'boolean', default: false },
+    lines: { type: 'string' },
   },
 });
 const chosen = mutatedFiles.filter(({ file }) => file.includes(values.file));
 if (chosen.length === 0) {
-  console.error('usage: npm run mutate [-- --file PART_OF_PATH] [--json FILE] [--list] [--progress]');
+  console.error(
+    'usage: npm run mutate [-- --file PART_OF_PATH] [--lines FROM-TO] [--static] [--json FILE] [--list] [--progress]',
+  );
   process.exit(2);
 }
 if (values.list) {
@@ -45,7 +52,10 @@ for (const mutated of chosen) {
   const source = readFileSync(mutated.file, 'utf8').split('\n');
   const reasons = explained.filter(({ file }) => file === mutated.file);
   const open = alive.filter((mutant) => !reasons.some((reason) => explains(reason, mutant, source)));
-  const stale = reasons.filter((reason) => !alive.some((mutant) => explains(reason, mutant, source)));
+  // Of a part of a file nothing can be said of the reasons for the rest.
+  const stale = (values.lines === undefined ? reasons : []).filter(
+    (reason) => !alive.some((mutant) => explains(reason, mutant, source)),
+  );
   const counts = {
     file: mutated.file,
     mutants: tested.length,
@@ -69,7 +79,7 @@ async function mutate({ file, tests }: MutatedFile): Promise<Mutant[]> {
   const temporary = await mkdtemp(join(tmpdir(), 'qstunnel-mutate-'));
   try {
     return await new Stryker({
-      mutate: [file],
+      mutate: [values.lines === undefined ? file : `${file}:${values.lines}`],
       testRunner: 'mocha',
       plugins: ['./test/mutation/mocha-runner.ts', './test/mutation/error-texts.ts'],
       ignorers: ['error-texts'],

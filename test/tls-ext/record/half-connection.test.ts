@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { TrafficKeys } from '../../../tls-ext/key-schedule/index.ts';
-import { OpeningHalf, SealingHalf } from '../../../tls-ext/record/half-connection.ts';
+import { detach, OpeningHalf, SealingHalf } from '../../../tls-ext/record/half-connection.ts';
 import { TlsError, TlsMisuseError } from '../../../tls-ext/tls-error.ts';
 import { innerOf, keysOf, patterned, sealRaw } from './record-fixtures.ts';
 
@@ -57,5 +57,25 @@ describe('half-connection', () => {
     opening.wipe();
     expect(() => sealing.sealRecord(inner, new Uint8Array(100), 0)).to.throw(TlsMisuseError);
     expect(() => opening.openRecord(sealRaw(0, 0, inner), 5, 5 + inner.length + 16)).to.throw(TlsMisuseError);
+  });
+
+  it('wipe leaves nothing of the IV', () => {
+    for (const half of [new SealingHalf(keysOf(0)), new OpeningHalf(keysOf(0))]) {
+      const { nonce } = half as unknown as { readonly nonce: { readonly bytes: Uint8Array } };
+      expect(nonce.bytes.some((byte) => byte !== 0)).to.equal(true);
+      half.wipe();
+      expect(nonce.bytes).to.deep.equal(new Uint8Array(12));
+    }
+  });
+
+  it('detaches large outputs of their own memory, where the runtime can, and no others', () => {
+    const detaches = 'transfer' in ArrayBuffer.prototype;
+    const lengthAfter = (output: Uint8Array) => {
+      detach(output);
+      return output.length;
+    };
+    expect(lengthAfter(new Uint8Array(1_024))).to.equal(detaches ? 0 : 1_024);
+    expect(lengthAfter(new Uint8Array(1_023))).to.equal(1_023);
+    expect(lengthAfter(new Uint8Array(5_000).subarray(0, 4_000))).to.equal(4_000);
   });
 });

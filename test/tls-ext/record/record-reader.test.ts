@@ -328,8 +328,46 @@ describe('RecordReader: faults', () => {
   });
 });
 
+describe('RecordReader: what it says of itself', () => {
+  it('whether it has keys, and how many records they have opened', () => {
+    const reader = new RecordReader();
+    expect([reader.protected, reader.recordCount, reader.limitShare]).to.deep.equal([false, 0, 0]);
+    reader.setKeys(keysOf(0));
+    reader.receive(
+      concatBytes(sealRaw(0, 0, innerOf(patterned(5), handshake)), sealRaw(0, 1, innerOf(patterned(5), alert))),
+    );
+    drain(reader);
+    expect([reader.protected, reader.recordCount]).to.deep.equal([true, 2]);
+    expect(reader.limitShare).to.equal(2 / keysOf(0).suite.aead.sealLimitRecords);
+    reader.setKeys(keysOf(1));
+    expect([reader.protected, reader.recordCount]).to.deep.equal([true, 0]);
+  });
+
+  it('gathered records came under keys, as single ones did', () => {
+    const reader = protectedReader();
+    const records = [0, 1].map((i) => sealRaw(0, i, innerOf(patterned(5), applicationData)));
+    reader.receive(concatBytes(...records));
+    expect(reader.next()?.protected).to.equal(true);
+    reader.receive(sealRaw(0, 2, innerOf(patterned(5), applicationData)));
+    expect(reader.next()?.protected).to.equal(true);
+  });
+
+  it('can be wiped before it has keys', () => {
+    new RecordReader().wipe();
+  });
+});
+
 describe('RecordReader: early data that is not taken', () => {
   const earlyRecord = (i: number) => sealRaw(7, i, innerOf(patterned(100), applicationData));
+
+  it('to the last byte of the bound', () => {
+    const reader = new RecordReader();
+    const record = earlyRecord(0);
+    reader.skipEarlyData(2 * (record.length - 5));
+    reader.receive(concatBytes(record, record, plaintextRecord(handshake, patterned(9))));
+    expect(reader.next()?.type).to.equal(handshake);
+    expect(alertFor(reader, plaintextRecord(applicationData, patterned(1)))).to.equal(Alert.unexpectedMessage);
+  });
 
   it('after a HelloRetryRequest: application data is passed over, up to the budget', () => {
     const reader = new RecordReader();
