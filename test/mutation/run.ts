@@ -84,6 +84,8 @@ async function mutate({ file, tests }: MutatedFile): Promise<Mutant[]> {
       plugins: ['./test/mutation/mocha-runner.ts', './test/mutation/error-texts.ts'],
       ignorers: ['error-texts'],
       coverageAnalysis: 'perTest',
+      // Endless loops are cut by the instrumentation; a machine that is busy is no reason to take a mutant for killed.
+      timeoutMS: 60_000,
       ignoreStatic: !values.static,
       concurrency: 1,
       // None: types are erased before the tests run, and a mutant that would not compile is a mutant all the same.

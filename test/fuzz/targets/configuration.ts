@@ -1,6 +1,7 @@
 /** What an operator writes. */
 import { isConfigError } from '../../../proxy/config/config-error.ts';
 import { parseAddress, parseConfig, parseDuration } from '../../../proxy/config/index.ts';
+import { parseSize } from '../../../proxy/config/size.ts';
 import type { Target } from '../target.ts';
 import { text } from './codec.ts';
 
@@ -62,6 +63,16 @@ export const configurationTargets: readonly Target[] = [
     (source) => {
       const ms = parseDuration(source);
       if (!Number.isSafeInteger(ms) || ms < 0) throw new Error(`a duration of ${ms}`);
+    },
+    isRangeError,
+  ),
+  text(
+    'size',
+    ['parseSize'],
+    ['1B', '64KiB', '100MiB', '2GiB', '1TiB'],
+    (source) => {
+      const bytes = parseSize(source);
+      if (!Number.isSafeInteger(bytes) || bytes < 0) throw new Error(`a size of ${bytes}`);
     },
     isRangeError,
   ),
