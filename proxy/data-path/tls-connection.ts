@@ -123,6 +123,11 @@ export class TlsConnection {
     this.#dataAlarmAt = atBytes;
   }
 
+  /** One of the two directions is closed: there is no rekey any more. */
+  get halfClosed(): boolean {
+    return this.#peerClosed || this.#writeClosed;
+  }
+
   /** Whether `rekey` would start one. */
   get rekeyPossible(): boolean {
     return this.#state === 'open' && this.#engineAlive && !this.#closeWhenSent && this.#engine.rekeyPossible;

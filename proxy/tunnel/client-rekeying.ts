@@ -37,6 +37,7 @@ export class ClientRekeying implements KeyHandler, KeySeeker {
     this.#aging = new KeyAging(connection, limits, {
       seek: () => this.#seek(),
       due: () => this.#due(),
+      expired: () => options.expired(keyExpired(limits)),
       get renewing() {
         return rekeying.#lease !== undefined;
       },

@@ -28,6 +28,7 @@ export class ServerRekeying implements KeyHandler {
         if (options.demandsQkd) options.expired(keyExpired(limits));
         else connection.wantRekey();
       },
+      expired: () => options.expired(keyExpired(limits)),
       get renewing() {
         return rekeying.#key !== undefined;
       },
