@@ -126,8 +126,8 @@ export async function runTwoProcesses({ numRuns, maxCommands, places: newPlaces 
         await world.heal();
         completed += world.used;
       } finally {
-        await world.end();
-        await end();
+        // Folders go also when something is found left.
+        await world.end().finally(end);
       }
     }),
     { numRuns },
