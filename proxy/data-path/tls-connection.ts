@@ -23,6 +23,7 @@ import {
 import { errorText, ProxyError, ProxyErrorCode } from '../errors.ts';
 import type { DataHandler, HandshakeHandler, KeyEvent, KeyHandler } from './connection-handlers.ts';
 import { CONGESTED_BYTES, RELIEVED_BYTES } from './flow-control.ts';
+import { IdleTimer } from './idle-timer.ts';
 import { type AcceptedSocket, dial, remoteAddressOf, type SocketAddress } from './raw-socket.ts';
 import { tlsReadBuffer } from './read-buffers.ts';
 
@@ -44,6 +45,7 @@ export class TlsConnection {
   #socket!: Socket;
   #data: DataHandler | undefined;
   #keys: KeyHandler | undefined;
+  readonly #idleTimer = new IdleTimer(this, () => this.#data?.idle());
   #dataBytes = 0;
   #dataAlarmAt = Number.POSITIVE_INFINITY;
   #state: State = 'handshaking';
@@ -165,6 +167,8 @@ export class TlsConnection {
   }
 
   providePsk(decision: PskDecision): void {
+    // It may have ended while the key was being looked for.
+    if (this.#state !== 'handshaking' && decision.action === 'use') decision.psk.secret.wipe();
     this.#run(() => this.#engine.providePsk(decision));
   }
 
@@ -202,7 +206,12 @@ export class TlsConnection {
 
   /** 0 turns it off. */
   setIdleTimeout(timeoutMs: number): void {
-    this.#socket.setTimeout(timeoutMs);
+    this.#idleTimer.set(timeoutMs);
+  }
+
+  /** What `setIdleTimeout` looks at, beside `dataBytes`. */
+  get unsentBytes(): number {
+    return this.#socket.writableLength;
   }
 
   /** Lets the kernel find out about a peer that vanished. */
@@ -253,7 +262,6 @@ export class TlsConnection {
     this.#socket = socket;
     socket.on('end', () => this.#onTransportEnd());
     socket.on('error', (error) => this.#onTransportError(error));
-    socket.on('timeout', () => this.#data?.idle());
     socket.once('close', () => this.#onTransportClosed());
   }
 
@@ -264,7 +272,7 @@ export class TlsConnection {
   /** A rekey is under way, and close_notify comes behind it. What else comes is of no interest. */
   #awaitRekeyEnd(): void {
     this.#timer = setTimeout(() => this.#beginClosing(), LINGER_MS);
-    this.#socket.setTimeout(0);
+    this.#idleTimer.set(0);
     this.resumeReading();
   }
 
@@ -377,7 +385,7 @@ export class TlsConnection {
     if (this.#state === 'closing' || this.#state === 'closed') return;
     this.#state = 'closing';
     clearTimeout(this.#timer);
-    this.#socket.setTimeout(0);
+    this.#idleTimer.set(0);
     // What the engine still has to say, such as an alert, stands in the queue that is being worked off.
     if (!this.#dispatching) this.#endSocket();
   }
@@ -418,6 +426,7 @@ export class TlsConnection {
     const wasOpen = this.#state;
     this.#state = 'closed';
     clearTimeout(this.#timer);
+    this.#idleTimer.set(0);
     this.#destroyEngine();
     if (wasOpen === 'handshaking' || wasOpen === 'open') {
       this.#failure ??= new ProxyError(ProxyErrorCode.peerReset, 'connection to the TLS peer lost');

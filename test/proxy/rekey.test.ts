@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { expect } from 'chai';
 import type { ServiceConfig } from '../../proxy/config/index.ts';
+import { DEFAULT_LIMITS } from '../../proxy/tunnel/settings.ts';
 import { kmesAt, startKmes, type TestKmes } from './kmes.ts';
 import { collect, startSites, TestApplication, type TwoSites } from './sites.ts';
 
@@ -153,6 +154,17 @@ describe('rekeying', () => {
     await sites.clientLog.next('rekeyed', withKey, before + 1);
     expect(await say('y')).to.equal('y');
     expect(sites.clientLog.all('key-channel').map(({ state }) => state)).to.deep.equal(['up']);
+  });
+
+  it('is no sign of life: a connection without data is closed as idle all the same', async () => {
+    const limits = { ...DEFAULT_LIMITS, idleTimeoutMs: 600 };
+    await start({ limits, rekeyAfter: { timeMs: 150, connections: 100 } });
+    const { socket, say } = open();
+    await say('x');
+    await new Promise((resolve) => socket.once('end', resolve));
+    const { atClient } = await ended();
+    expect(atClient).to.include({ code: 'ERR_PROXY_IDLE_TIMEOUT' });
+    expect(atClient.rekeys).to.be.greaterThan(0);
   });
 
   it('lets connections that end while they are rekeyed end in order', async () => {
