@@ -41,7 +41,8 @@ type State = 'new' | 'handshaking' | 'open' | 'ended' | 'destroyed';
 
 export class TlsEndpoint implements TlsEngine {
   readonly #role: 'client' | 'server';
-  readonly #steps: Steps<Session>;
+  /** The handshake, until it is over: nothing of it is kept. */
+  #steps: Steps<Session> | undefined;
   readonly #reader: RecordReader;
   readonly #outgoing: Outgoing;
   readonly #reassembler = new HandshakeReassembler();
@@ -303,12 +304,10 @@ export class TlsEndpoint implements TlsEngine {
   }
 
   #resume(answer: Answer | undefined): void {
-    const step = answer === undefined ? this.#steps.next() : this.#steps.next(answer);
-    if (!step.done) {
-      this.#pause = step.value;
-      return;
-    }
-    this.#pause = undefined;
+    const step = answer === undefined ? this.#steps?.next() : this.#steps?.next(answer);
+    this.#pause = step?.done === false ? step.value : undefined;
+    if (!step?.done) return;
+    this.#steps = undefined;
     this.#session = step.value;
     this.#postHandshake = new PostHandshake(this.#postHandshakeWire(), this.#role, step.value);
     this.#state = 'open';
@@ -421,7 +420,8 @@ export class TlsEndpoint implements TlsEngine {
     this.#state = state;
     this.#pause = undefined;
     // Runs the handshake's `finally`, which wipes what it holds.
-    this.#steps.return(undefined as never);
+    this.#steps?.return(undefined as never);
+    this.#steps = undefined;
     this.#postHandshake?.wipe();
     this.#reader.wipe();
     this.#outgoing.wipe();

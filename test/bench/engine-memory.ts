@@ -1,9 +1,7 @@
 /**
- * Memory of one end of a connection in the states that it stays in: so many engines are brought there and kept, in a
- * process of their own, and what that has grown by is divided among them. `npm run bench:memory`; the numbers stand in
- * docs/performance.md.
+ * Memory of one end of a connection in the states that it stays in: so many engines are brought there and kept, and
+ * what the process has grown by is divided among them. `npm run bench:memory`; the numbers stand in docs/performance.md.
  */
-import { spawnSync } from 'node:child_process';
 import {
   clientIdentity,
   type EnginePair,
@@ -14,9 +12,9 @@ import {
 } from '../tls-ext/engine/engine-pair.ts';
 import { rekey, rekeyKey } from '../tls-ext/engine/rekey-pair.ts';
 
-const ENGINES = 1_000;
-/** Until the code is compiled and the process has its size. */
-const WARM_UP = 200;
+const ENGINES = 500;
+/** Until code is compiled and caches are full. */
+const WARM_UP = 50;
 
 const collect = (globalThis as { gc?: () => void }).gc;
 if (collect === undefined) throw new Error('run with node --expose-gc');
@@ -76,7 +74,6 @@ const states: Readonly<Record<string, readonly [Kept, () => EnginePair]>> = {
 interface Usage {
   readonly heap: number;
   readonly buffers: number;
-  readonly resident: number;
 }
 
 /** After everything that nobody holds has gone. */
@@ -85,39 +82,24 @@ async function usage(): Promise<Usage> {
     collect?.();
     await new Promise((resolve) => setImmediate(resolve));
   }
-  const { heapUsed, external, rss } = process.memoryUsage();
-  return { heap: heapUsed, buffers: external, resident: rss };
+  const { heapUsed, external } = process.memoryUsage();
+  return { heap: heapUsed, buffers: external };
 }
 
 async function measure([kept, build]: readonly [Kept, () => EnginePair]): Promise<Usage> {
   for (let i = 0; i < WARM_UP; i++) build();
-  const engines: unknown[] = [];
   const before = await usage();
-  for (let i = 0; i < ENGINES; i++) {
-    engines.push(build()[kept].engine);
-    // So that what is not kept does not make the process grow.
-    if (i % 20 === 0) collect?.();
-  }
+  const engines = Array.from({ length: ENGINES }, () => build()[kept].engine);
   const after = await usage();
-  if (engines.length !== ENGINES) throw new Error('an engine is missing');
-  return {
-    heap: (after.heap - before.heap) / ENGINES,
-    buffers: (after.buffers - before.buffers) / ENGINES,
-    resident: (after.resident - before.resident) / ENGINES,
-  };
+  const each = (key: keyof Usage) => (after[key] - before[key]) / engines.length;
+  return { heap: each('heap'), buffers: each('buffers') };
 }
 
 const kib = (bytes: number) => (bytes / 1024).toFixed(1);
 
-const [, script, chosen] = process.argv;
-const state = chosen === undefined ? undefined : states[chosen];
-if (state !== undefined) {
-  const { heap, buffers, resident } = await measure(state);
-  process.stdout.write(`| ${chosen} | ${kib(heap)} | ${kib(buffers)} | ${kib(resident)} |\n`);
-} else {
-  process.stdout.write(`Node ${process.versions.node}, ${ENGINES} engines\n\n`);
-  process.stdout.write('| one end | V8 heap, KiB | buffers, KiB | resident, KiB |\n|---|---|---|---|\n');
-  for (const name of Object.keys(states)) {
-    spawnSync(process.execPath, [...process.execArgv, script as string, name], { stdio: 'inherit' });
-  }
+process.stdout.write(`Node ${process.versions.node}, ${ENGINES} engines\n\n`);
+process.stdout.write('| one end | V8 heap, KiB | buffers, KiB |\n|---|---|---|\n');
+for (const [name, state] of Object.entries(states)) {
+  const { heap, buffers } = await measure(state);
+  process.stdout.write(`| ${name} | ${kib(heap)} | ${kib(buffers)} |\n`);
 }

@@ -94,6 +94,8 @@ export function completeSession(
 ): Session {
   const transcriptHash = transcript.snapshot();
   const { random, keyAgreements = defaultKeyAgreements } = options;
+  // A copy: what is a view of the ClientHello would keep the whole of it.
+  const ownClientRandom = Uint8Array.from(clientRandom);
   return {
     summary,
     suite,
@@ -108,6 +110,6 @@ export function completeSession(
       transcriptHash,
     },
     settings: { random, keyAgreements, ...settings },
-    logSecret: (label, secret) => logSecret(options, label, clientRandom, secret),
+    logSecret: (label, secret) => logSecret(options, label, ownClientRandom, secret),
   };
 }
