@@ -62,7 +62,10 @@ export class FuzzSession {
     }));
   }
 
-  /** Fuzzes for so long; each target gets its share of the time in turns, until something is found in it. */
+  /**
+   * Fuzzes for so long; each target gets its share of the time in turns, until something is found in it. On a machine
+   * that is too slow for that, each gets one turn all the same.
+   */
   async run(seconds: number): Promise<void> {
     this.#worker ??= await this.#start();
     const endMs = performance.now() + 1_000 * seconds;
@@ -71,11 +74,12 @@ export class FuzzSession {
     for (;;) {
       const leftMs = endMs - performance.now();
       const open = this.reports.filter(({ finding }) => finding === undefined);
-      if (leftMs <= 0 || open.length === 0) return;
+      const waiting = open.some(({ executions }) => executions === 0);
+      if (open.length === 0 || (leftMs <= 0 && !waiting)) return;
       const share = ({ spentMs, target }: TargetReport) => spentMs / (target.weight ?? 1);
       const next = open.reduce((least, report) => (share(report) < share(least) ? report : least));
       const startMs = performance.now();
-      await this.#ask(next, { kind: 'turn', turnMs: Math.min(boundedMs, leftMs) });
+      await this.#ask(next, { kind: 'turn', turnMs: Math.min(boundedMs, Math.max(leftMs, MIN_TURN_MS)) });
       next.spentMs += performance.now() - startMs;
     }
   }
