@@ -9,7 +9,7 @@ export interface MutatedFile {
 const record = ['test/tls-ext/record'];
 const keySchedule = ['test/tls-ext/key-schedule'];
 // Without lossy.test.ts, rekey-interleavings.test.ts and settings.test.ts: seconds for each mutant that they reach.
-const keyChannel = ['both-ends', 'peer-faults', 'check-value', 'messages'].map(
+const keyChannel = ['both-ends', 'both-ends-restarts', 'greeting', 'peer-faults', 'check-value', 'messages'].map(
   (name) => `test/tls-ext/key-channel/${name}.test.ts`,
 );
 const engine = ['connection', 'rekey', 'tickets', 'psk', 'handshake', 'aead-limit', 'rfc8448'];
