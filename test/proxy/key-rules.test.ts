@@ -7,7 +7,7 @@ import { BulkBufferPool, type PskRequired } from '../../proxy/data-path/index.ts
 import { provenanceProblem } from '../../proxy/key-service/provenance.ts';
 import { KeyServices } from '../../proxy/key-services.ts';
 import { startServerTunnel } from '../../proxy/tunnel/server-tunnel.ts';
-import type { ClientKeys, KeyOffer, ServerKeys, TunnelPorts, TunnelSettings } from '../../proxy/tunnel/settings.ts';
+import type { ClientKeys, ServerKeys, TunnelPorts, TunnelSettings } from '../../proxy/tunnel/settings.ts';
 import { hexOf, type QkdKeyReference, signatureSchemes, signingKeyFromPkcs8 } from '../../tls-ext/index.ts';
 import { kmesAt, startKmes, type TestKmes } from './kmes.ts';
 import { CapturedLog, collect, loadedService, startSites, TestApplication, type TwoSites } from './sites.ts';
@@ -178,15 +178,22 @@ describe('rules for keys', () => {
       expect(services.report().drawers[0]?.budget).to.include({ reserveFloor: 3, scarce: true });
     });
 
-    it('spares keys where a ticket would do, when they are scarce', async () => {
-      const { clientKeys, services } = await bothEnds([withReserve(3)]);
+    it('spares keys where a ticket would do, when they are scarce, and gives them where none is at hand', async () => {
+      const { clientKeys, services } = await bothEnds([withReserve(0)]);
       const [keys] = clientKeys;
       await settled(services);
       await kmes.a.close();
       const plenty = keys.take({ ticketAtHand: true });
-      expect('lease' in plenty).to.equal(true);
+      expect('lease' in plenty, 'enough for everybody').to.equal(true);
+      expect('lease' in keys.take()).to.equal(true);
+      // More is asked for than comes in.
+      for (let i = 0; i < 3; i++) {
+        const offer = keys.take();
+        if ('lease' in offer) offer.lease.release('unfinished');
+      }
+      expect(services.report().drawers[0]?.budget).to.include({ scarce: true, reserveFloor: 0 });
       expect(keys.take({ ticketAtHand: true })).to.deep.equal({ reason: 'budget' });
-      (plenty as Extract<KeyOffer, { lease: unknown }>).lease.release('unfinished');
+      expect('lease' in keys.take()).to.equal(true);
     });
 
     it('a service that waits is served as soon as there is more than the reserve', async () => {
