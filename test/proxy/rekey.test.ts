@@ -123,6 +123,23 @@ describe('rekeying', () => {
     expect(atServer).to.include({ code: 'ERR_TLS_PEER_ALERT', alert: 'insufficient_security' });
   });
 
+  it('… however often ML-KEM alone has renewed it meanwhile', async () => {
+    kmes.fill(KEY);
+    const policy = { require: 'qkd', unsafeAllowClassical: false, keyWaitMs: 5_000 } as const;
+    await start(
+      { policy, rekeyAfter: { timeMs: 0, bytes: 100 * KIB, connections: 100 } },
+      { rekeyAfter: { timeMs: 0, bytes: 16 * KIB, connections: 100 } },
+    );
+    const { socket, say } = open();
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    for (let round = 0; round < 30 && !socket.closed; round++)
+      await Promise.race([say('x'.repeat(4 * KIB)).catch(() => {}), closed]);
+    await closed;
+    const { atClient } = await ended();
+    expect(atClient).to.include({ code: 'ERR_PROXY_KEY_EXPIRED' });
+    expect(atClient.rekeys, 'the server wanted some').to.be.greaterThan(1);
+  });
+
   it('follows the limits of the server as well', async () => {
     kmes.fill(4 * KEY);
     await start({}, { rekeyAfter: { timeMs: 0, bytes: 64 * KIB, connections: 100 } });

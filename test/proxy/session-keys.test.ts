@@ -152,6 +152,21 @@ describe('the keys of a session', () => {
     });
   });
 
+  it('a close while a rekey is under way waits for its end, and is an orderly one at both', async () => {
+    const address = await startServer(oneKey);
+    const outcome = await tlsPeer(address, {
+      credential: await siteCredential('siteA'),
+      engine: { ...offeringKey(), offerRekey: true },
+      established: (connection) => {
+        connection.rekey();
+        connection.close();
+      },
+    });
+    expect(outcome.failure).to.equal(undefined);
+    const line = await log.next('connection');
+    expect(line).to.include({ mode: 'qkd-and-pqc', rekeys: 1 }).and.not.have.any.keys('code', 'alert');
+  });
+
   describe('a ticket', () => {
     const ticketRequest = { newSessionCount: 1, resumptionCount: 0 };
     const request = Buffer.from('x');

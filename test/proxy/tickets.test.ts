@@ -104,7 +104,7 @@ describe('tickets', () => {
   });
 
   it('of an epoch before a rekey are void, those after it descend from the new key', async () => {
-    await start({ ...TICKETS, rekeyAfter: { timeMs: 0, bytes: 20_000, connections: 100 } });
+    await start({ ...TICKETS, rekeyAfter: { timeMs: 0, bytes: 20_000, connections: 2 } });
     kmes.fill(2 * KEY);
     while (kmes.answered.length < 2) await new Promise((resolve) => setImmediate(resolve));
     await sites.clientLog.next('keys-ready');
@@ -118,6 +118,8 @@ describe('tickets', () => {
     await sites.serverLog.next('connection');
     uses = 1;
     expect((await use()).atClient).to.include({ resumed: true, keyId });
+    // The new key's connections are used up, and no ticket of the old one is left to try.
+    expect((await use()).atClient).to.include({ mode: 'pqc', reason: 'pool_empty' });
   });
 
   /** The server's process ends, and another one takes its place at the same address. */

@@ -28,6 +28,8 @@ export interface PeerOptions {
   readonly request?: Uint8Array;
   /** Hears of tickets and rekeys; owns the secrets of the former. */
   readonly keyEvent?: (event: KeyEvent) => void;
+  /** The handshake is complete. */
+  readonly established?: (connection: TlsConnection) => void;
 }
 
 /** Connects, and resolves when the connection is over. Believes whatever certificate the server has. */
@@ -54,7 +56,7 @@ export function tlsPeer(address: { host: string; port: number }, options: PeerOp
         peerCertificate: ({ chain }) => connection.provideVerdict(believe(chain)),
         handshakeComplete: (complete) => {
           summary = complete;
-          const { keyEvent } = options;
+          const { keyEvent, established } = options;
           if (keyEvent !== undefined) connection.setKeyHandler({ keyEvent, dataAlarm: () => {} });
           connection.setDataHandler({
             plaintext: (bytes, release) => {
@@ -65,6 +67,7 @@ export function tlsPeer(address: { host: string; port: number }, options: PeerOp
             relieved: () => {},
             idle: () => {},
           });
+          established?.(connection);
           if (options.request !== undefined) {
             connection.send(options.request);
             connection.closeWrite();
