@@ -104,7 +104,7 @@ describe('tickets', () => {
   });
 
   it('of an epoch before a rekey are void, those after it descend from the new key', async () => {
-    await start({ ...TICKETS, rekeyAfter: { timeMs: 0, bytes: 20_000, connections: 2 } });
+    await start({ ...TICKETS, rekeyAfter: { timeMs: 0, bytes: 22_000, connections: 2 } });
     kmes.fill(2 * KEY);
     while (kmes.answered.length < 2) await new Promise((resolve) => setImmediate(resolve));
     await sites.clientLog.next('keys-ready');
