@@ -13,17 +13,19 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
-import { builtFolder, cacheFolder, node24Folder, suiteRoot } from './places.ts';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { builtFolder, cacheFolder, libraryPath, node24Folder, suiteRoot } from './places.ts';
 
 type Say = (text: string) => void;
 
 /** The suites, and the packages whose programs the peers are. */
 const PACKAGES = {
-  trixie: ['openssl', 'gnutls-bin', 'libnss3-tools', 'stunnel4', 'curl', 'botan', 'libgnutls28-dev', 'golang-go'],
-  sid: ['openssl', 'gnutls-bin', 'libnss3-tools', 'stunnel4', 'curl', 'botan', 'libgnutls28-dev', 'golang-go'],
+  trixie: ['openssl', 'gnutls-bin', 'libnss3-tools', 'stunnel4', 'curl', 'botan', 'libgnutls28-dev'],
+  sid: ['openssl', 'gnutls-bin', 'libnss3-tools', 'stunnel4', 'curl', 'botan', 'libgnutls28-dev'],
 } as const;
 type Suite = keyof typeof PACKAGES;
 
@@ -103,8 +105,24 @@ function fetchSuite(suite: Suite, say: Say): void {
   for (const deb of debs) run('dpkg-deb', ['-x', join(archives, deb), fresh]);
   rmSync(suiteRoot(suite), { recursive: true, force: true });
   renameSync(fresh, suiteRoot(suite));
+  compileImporter(suite);
   writeFileSync(stamp, debs.join('\n'));
   say(`${suite}: ${debs.length} packages unpacked`);
+}
+
+/** Our program on the suite's GnuTLS, with this machine's C library for what it calls itself; it runs with the suite's. */
+function compileImporter(suite: Suite): void {
+  const [root, libraries] = [suiteRoot(suite), dirname(libraryPath(suite, 'libgnutls.so'))];
+  const source = fileURLToPath(new URL('programs/gnutls-importer.c', import.meta.url));
+  // Of the suite's headers only these: this machine may have older ones, and the C library's are its own.
+  const headers = join(cacheFolder, suite, 'headers');
+  rmSync(headers, { recursive: true, force: true });
+  mkdirSync(headers);
+  symlinkSync(join(root, 'usr/include/gnutls'), join(headers, 'gnutls'));
+  run('gcc', [
+    ...['-O1', '-Wall', '-I', headers, '-o', join(root, 'usr/bin/gnutls-importer'), source],
+    ...[join(libraries, 'libgnutls.so'), '-Wl,--allow-shlib-undefined'],
+  ]);
 }
 
 /** Newest sources are in sid. */

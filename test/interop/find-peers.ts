@@ -37,7 +37,7 @@ function findPeer(peer: Peer, place: Place): FoundPeer | MissingPeer {
   const programs = new Map(peer.programs.map((name) => [name, locate(place, name)]));
   const lacking = [...programs].find(([, found]) => found === undefined)?.[0];
   if (lacking !== undefined) return absent(`${lacking} is not ${place === 'installed' ? 'installed' : 'fetched'}`);
-  const program = (name: string) => programs.get(name) as Program;
+  const program = (name: string) => programs.get(name) ?? (locate(place, name) as Program);
   const told = versionText(peer, place, program).match(peer.version.pattern);
   if (told === null) return absent('it tells no version');
   const version = told.slice(1).join(', ');

@@ -13,14 +13,17 @@ export type Strength = 2 | 'product';
 
 /** What is run with one end of a peer. */
 export function choicesOf(end: PeerEnd, strength: Strength): readonly Choice[] {
-  const axes: AxisValues = {
+  const choices = product<Choice>(axesOf(end), (choice) => isPossible(choice) && end.excludes?.(choice) === undefined);
+  return strength === 'product' ? choices : coveringArray(choices, strength);
+}
+
+function axesOf(end: PeerEnd): AxisValues {
+  return {
     group: Object.keys(end.groups),
     suite: end.suites,
     signature: [NO_SIGNATURE, ...end.signatures],
     feature: end.features,
   };
-  const choices = product<Choice>(axes, (choice) => isPossible(choice) && end.excludes?.(choice) === undefined);
-  return strength === 'product' ? choices : coveringArray(choices, strength);
 }
 
 export function cellsOf(peer: FoundPeer, strength: Strength): readonly Cell[] {
@@ -53,6 +56,20 @@ export function reasonAgainst(end: PeerEnd | string, axis: Axis, value: string):
   };
   if (values[axis].includes(value)) return undefined;
   return end.cannot.find(([these]) => these.includes(value))?.[1] ?? NO_REASON;
+}
+
+/** What a peer doesn't combine, and why. */
+export function exclusionsOf({ peer, ends }: FoundPeer): string[] {
+  const found = new Set<string>();
+  for (const role of roles) {
+    const end = ends[role];
+    if (typeof end === 'string' || end.excludes === undefined) continue;
+    for (const choice of product<Choice>(axesOf(end), isPossible)) {
+      const reason = end.excludes(choice);
+      if (reason !== undefined) found.add(`${peer.title} as ${role}: ${reason}`);
+    }
+  }
+  return [...found];
 }
 
 /** What no cell may say: a test looks. */

@@ -52,7 +52,6 @@ export function ourClient(
     ...(hasPsk(feature) ? { psk: pskFor(feature, psk) } : {}),
     ...(feature === 'resumption' ? { ticketRequest: { newSessionCount: 1, resumptionCount: 0 } } : {}),
     ...(ticket === undefined ? {} : { psk: ticket }),
-    ...(isImported(feature) ? { qkdOffer: { offer: 'key' } } : {}),
     ...(feature === 'client-certificate' ? { identity: credentials.leaf(choice.signature).identity } : {}),
   });
 }
@@ -64,7 +63,6 @@ export function ourServer(credentials: Credentials, { feature, ...choice }: Choi
     ...(choice.signature === NO_SIGNATURE ? {} : { identity: credentials.leaf(choice.signature).identity }),
     requestClientCertificate: feature === 'client-certificate',
     ...(feature === 'client-certificate' ? { certificateAuthorities: [credentials.caName] } : {}),
-    qkd: isImported(feature),
     acceptTickets: feature === 'resumption',
     ...(feature === 'hrr-cookie' ? { cookieKey: COOKIE_KEY } : {}),
   });

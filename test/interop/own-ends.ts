@@ -4,7 +4,7 @@ import { allValues, type Choice, type Feature } from './axes.ts';
 import type { Credentials } from './credentials.ts';
 import { connectEngine, type EngineSocket, listenEngine } from './engine-socket.ts';
 import { expectNegotiated, isRetried } from './negotiated.ts';
-import { ourClient, ourServer, pskFor } from './our-end.ts';
+import { isImported, ourClient, ourServer, pskFor } from './our-end.ts';
 import { ourPsk } from './peer.ts';
 import { someText, TRANSFER_BYTES, withKeyUpdates } from './talk.ts';
 
@@ -14,17 +14,23 @@ const RECORDS_OVER_A_KEY_UPDATE = 45;
 /** Resolves if both ends agree and data goes both ways as the feature says. */
 export async function runOwnEnds(credentials: Credentials, choice: Choice): Promise<void> {
   let ticket: ResumptionPsk | undefined;
-  const listener = await listenEngine(() => createServerEngine(ourServer(credentials, choice)), {
-    ca: credentials.ca,
-    psk: () => {
-      if (choice.feature !== 'resumption') return { action: 'use', psk: pskFor(choice.feature, ourPsk) };
-      return ticket ? { action: 'use', psk: ticket } : { action: 'continue', result: 'unavailable' };
+  const listener = await listenEngine(
+    () => createServerEngine({ ...ourServer(credentials, choice), qkd: isImported(choice.feature) }),
+    {
+      ca: credentials.ca,
+      psk: () => {
+        if (choice.feature !== 'resumption') return { action: 'use', psk: pskFor(choice.feature, ourPsk) };
+        return ticket ? { action: 'use', psk: ticket } : { action: 'continue', result: 'unavailable' };
+      },
     },
-  });
+  );
   const other = allValues.group.find((group) => group !== choice.group) as string;
   const groups = isRetried(choice) ? [other, choice.group] : [choice.group];
   const connect = async (after: number, offered?: ResumptionPsk) => {
-    const engine = createClientEngine(ourClient(credentials, choice, groups, ourPsk, offered));
+    const options = ourClient(credentials, choice, groups, ourPsk, offered);
+    const engine = createClientEngine(
+      isImported(choice.feature) ? { ...options, qkdOffer: { offer: 'key' } } : options,
+    );
     const client = await connectEngine(listener.port, engine, { ca: credentials.ca });
     const server = await listener.accepted(after);
     expectNegotiated(choice, 'client', await client.handshake(), offered !== undefined);

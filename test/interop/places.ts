@@ -31,10 +31,8 @@ export function locate(place: Place, name: string): Program | undefined {
     case 'trixie':
     case 'sid': {
       const root = suiteRoot(place);
-      const path = ['usr/bin', 'usr/lib/go/bin']
-        .map((folder) => join(root, folder, name))
-        .find((one) => existsSync(one));
-      return path === undefined ? undefined : withOwnLoader(root, path);
+      const path = join(root, 'usr/bin', name);
+      return existsSync(path) ? withOwnLoader(root, path) : undefined;
     }
     case 'built':
       return found(join(builtFolder, name), join(builtFolder, 'wolfssl'));

@@ -1,7 +1,7 @@
 /** What became of the cells: tables for people, an object for programs. */
 import { type Axis, allValues, axisNames, type Choice, featureDescriptions, shortName } from './axes.ts';
 import type { FoundPeer, MissingPeer } from './find-peers.ts';
-import { reasonAgainst, roles } from './matrix.ts';
+import { exclusionsOf, reasonAgainst, roles } from './matrix.ts';
 import type { Role } from './peer.ts';
 
 export interface CellResult {
@@ -22,6 +22,8 @@ export interface Report {
     readonly id: string;
     readonly title: string;
     readonly outcomes: Readonly<Record<Role, Readonly<Record<Axis, Readonly<Record<string, Outcome>>>>>>;
+    /** Combinations that aren't run though each value is. */
+    readonly exclusions: readonly string[];
   }[];
   readonly missing: readonly MissingPeer[];
   readonly cells: readonly CellResult[];
@@ -52,6 +54,7 @@ export function reportOf(
       id: peer.id,
       title: peer.title,
       outcomes: { server: byAxis(peer, 'server'), client: byAxis(peer, 'client') },
+      exclusions: exclusionsOf(peer),
     })),
     missing,
     cells,
@@ -84,6 +87,10 @@ export function tablesOf({ peers, missing, cells }: Report): string {
     lines.push(`### ${axis[0]?.toUpperCase()}${axis.slice(1)}s`, '', ...tableOf(rows), '');
   }
   lines.push('Numbers say why not:', '', ...notes.map((reason, index) => `${index + 1}. ${reason}`), '');
+  const exclusions = new Set(peers.flatMap(({ exclusions }) => exclusions));
+  if (exclusions.size > 0) {
+    lines.push('Combinations that are not run:', '', ...[...exclusions].map((each) => `- ${each}`), '');
+  }
   if (missing.length > 0) lines.push(...missing.map(({ id, missing: why }) => `- ${id} is not there: ${why}`), '');
   const failed = cells.filter(({ error }) => error !== undefined).length;
   lines.push(`${cells.length} cells with ${peers.length} peers, ${failed} failed`);

@@ -1,5 +1,8 @@
+import { encodeQkdKeyReference, encodeQkdPskContext } from '../../../tls-ext/index.ts';
 import { allValues, type Feature } from '../axes.ts';
-import { ourPsk, type Peer, type PeerEnd, type Setting } from '../peer.ts';
+import { importedPsk } from '../our-end.ts';
+import { ourPsk, type Peer, type PeerEnd, type Role, type Setting } from '../peer.ts';
+import { locate } from '../places.ts';
 import { type Conversation, echo, terminal } from '../talk.ts';
 import { HYBRID_GROUPS, ML_DSA, NO_RFC9973, withoutMlDsa } from './reasons.ts';
 
@@ -21,7 +24,7 @@ const priority = (groups: readonly string[], feature: Feature) =>
     PRIORITY,
     '-GROUP-ALL',
     ...groups.map((group) => `+GROUP-${group}`),
-    ...(feature === 'psk' ? ['+ECDHE-PSK'] : []),
+    ...(feature === 'psk' || feature === 'imported-psk' ? ['+ECDHE-PSK'] : []),
   ].join(':');
 
 /** The inline command `rekey` sends a KeyUpdate that asks for ours. */
@@ -31,7 +34,20 @@ async function rekey({ ours, peer }: Conversation): Promise<void> {
   await ours.until(() => ours.replies > replies);
 }
 
-function server({ choice: { feature }, groups, leaf, credentials, port }: Setting) {
+/** A program of ours on its library, since its own programs have no option for the importer. */
+const IMPORTER = 'gnutls-importer';
+
+function importer(role: Role, { choice: { feature }, groups, port }: Setting) {
+  const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
+  const [identity, context] = [encodeQkdKeyReference(importedPsk.reference), encodeQkdPskContext(importedPsk.context)];
+  const args = [role, String(port), priority(groups, feature), hex(identity), hex(context), pskHex];
+  return { program: IMPORTER, args, ready: /listening/ };
+}
+
+function server(setting: Setting) {
+  const { feature } = setting.choice;
+  if (feature === 'imported-psk') return importer('server', setting);
+  const { groups, leaf, credentials, port } = setting;
   const args = ['--echo', '--port', String(port), '--priority', priority(groups, feature)];
   if (feature === 'psk') args.push('--pskpasswd', credentials.file('gnutls.psk', `${ourPsk.identity}:${pskHex}\n`));
   else args.push('--x509certfile', leaf.certPath, '--x509keyfile', leaf.keyPath);
@@ -41,7 +57,10 @@ function server({ choice: { feature }, groups, leaf, credentials, port }: Settin
   return { program: 'gnutls-serv', args, ready: /Echo Server listening on IPv4 .*?\.\.\.done/s };
 }
 
-function client({ choice: { feature }, groups, leaf, credentials, port }: Setting) {
+function client(setting: Setting) {
+  const { feature } = setting.choice;
+  if (feature === 'imported-psk') return importer('client', setting);
+  const { groups, leaf, credentials, port } = setting;
   const args = ['127.0.0.1', '--port', String(port), '--priority', priority(groups, feature), '--inline-commands'];
   // One share, as ours: with more of them there is nothing to retry.
   args.push('--single-key-share', '--sni-hostname', 'localhost', '--verify-hostname', 'localhost');
@@ -60,7 +79,9 @@ export const gnutls: Peer = {
   programs: ['gnutls-serv', 'gnutls-cli'],
   places: ['installed', 'trixie', 'sid'],
   version: { program: 'gnutls-cli', args: ['--version'], pattern: /^gnutls-cli (\S+)/ },
-  ends() {
+  ends(_, place) {
+    const imports = locate(place, IMPORTER) !== undefined;
+    const more: readonly Feature[] = imports ? ['imported-psk'] : [];
     const end: Omit<PeerEnd, 'start' | 'features' | 'talk'> = {
       groups: CLASSICAL,
       suites: allValues.suite,
@@ -68,14 +89,21 @@ export const gnutls: Peer = {
       cannot: [
         [HYBRID_GROUPS, "Debian's build has no ML-KEM"],
         [ML_DSA, "Debian's build has no ML-DSA"],
-        [['imported-psk', 'imported-psk-certificate'], 'its programs have no option for the importer of the library'],
-        [['psk-certificate'], NO_RFC9973],
+        [
+          imports ? [] : ['imported-psk'],
+          place === 'installed' ? 'the importer came with GnuTLS 3.8.1' : 'our program on its library is not built',
+        ],
+        [['psk-certificate', 'imported-psk-certificate'], NO_RFC9973],
       ],
+      excludes: ({ suite, feature }) =>
+        feature === 'imported-psk' && suite.endsWith('SHA384')
+          ? "imported PSKs with SHA-384 suites: it imports by the target's hash, RFC 9258 by the key's own"
+          : undefined,
     };
     return {
       server: {
         ...end,
-        features: bothRoles,
+        features: [...bothRoles, ...more],
         cannot: [
           ...end.cannot,
           [['hrr-cookie'], 'its HelloRetryRequest has no cookie'],
@@ -88,7 +116,7 @@ export const gnutls: Peer = {
       },
       client: {
         ...end,
-        features: [...bothRoles, 'hrr-cookie', 'key-update-theirs', 'half-close-theirs'],
+        features: [...bothRoles, ...more, 'hrr-cookie', 'key-update-theirs', 'half-close-theirs'],
         cannot: [...end.cannot, [['half-close-ours'], 'gnutls-cli ends at our close_notify']],
         start: client,
         // It waits for a ticket and closes.

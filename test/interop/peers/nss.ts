@@ -126,7 +126,9 @@ export const nss: Peer = {
         ],
         start: server,
         excludes: ({ feature, signature }) =>
-          feature === 'resumption' && ML_DSA.includes(signature) ? 'selfserv fails at such a session' : undefined,
+          feature === 'resumption' && ML_DSA.includes(signature)
+            ? 'selfserv fails to resume a session with an ML-DSA certificate'
+            : undefined,
         talk: httpServer,
         reusable: true,
       },
