@@ -14,7 +14,7 @@ export const featureDescriptions = {
   'hrr-cookie': 'HelloRetryRequest with a cookie',
   'key-update-ours': 'KeyUpdate by us',
   'key-update-theirs': 'KeyUpdate by the peer, answered by us',
-  'large-transfer': '1 MiB each way',
+  'large-transfer': '1 MiB each way (64 KiB with terminal programs that are slow at it)',
   'half-close-ours': 'our close_notify, and data from the peer after it',
   'half-close-theirs': "the peer's close_notify, and data from us after it",
 } as const;

@@ -38,9 +38,14 @@ export class EngineSocket {
     this.engine = engine;
     this.#socket = socket;
     this.#answers = answers;
+    const start = engine.start();
+    const isClient = start.length > 0;
     socket.on('data', (chunk) => {
       const events = engine.receive(chunk);
-      if (this.summary !== undefined) this.replies += events.filter(({ type }) => type === 'write').length;
+      const writes = events.filter(({ type }) => type === 'write').length;
+      // What comes with the peer's Finished may be answered with it: a server has nothing else to say then, a client its own flight.
+      if (this.summary !== undefined) this.replies += writes;
+      else if (events.some(({ type }) => type === 'handshake-complete')) this.replies += isClient ? 0 : writes;
       this.#take(events);
     });
     socket.on('end', () => this.#take(engine.receiveEnd()));
@@ -49,7 +54,7 @@ export class EngineSocket {
       this.ended = true;
       this.#wake();
     });
-    this.#take(engine.start());
+    this.#take(start);
   }
 
   send(data: string | Uint8Array): void {

@@ -99,13 +99,13 @@ export class PeerProcess {
     await closed;
   }
 
-  /** The TCP port that the program listens at, for those that don't say it. */
+  /** The TCP port that the program listens at, if it does. */
   listeningPort(): number | undefined {
+    if (this.#ended) return undefined;
     const folder = `/proc/${this.#child.pid}/fd`;
-    const inodes = new Set(readdirSync(folder).map((fd) => readLink(`${folder}/${fd}`)));
-    const lines = ['tcp', 'tcp6'].flatMap((name) =>
-      readFileSync(`/proc/${this.#child.pid}/net/${name}`, 'utf8').split('\n').slice(1),
-    );
+    const inodes = new Set(entriesOf(folder).map((fd) => readLink(`${folder}/${fd}`)));
+    // All of this network's sockets, ours and theirs.
+    const lines = ['tcp', 'tcp6'].flatMap((name) => readFileSync(`/proc/net/${name}`, 'utf8').split('\n').slice(1));
     for (const line of lines) {
       const [, local = '', , state, , , , , , inode] = line.trim().split(/\s+/);
       if (state === '0A' && inodes.has(`socket:[${inode}]`)) return Number.parseInt(local.split(':')[1] ?? '', 16);
@@ -139,6 +139,15 @@ export class PeerProcess {
 export function versionOf(command: string, ...args: readonly string[]): string | undefined {
   const { status, stdout } = spawnSync(command, args, { encoding: 'utf8' });
   return status === 0 ? stdout.split('\n')[0] : undefined;
+}
+
+/** Empty for a process that has just ended. */
+function entriesOf(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
 }
 
 function readLink(path: string): string {

@@ -44,7 +44,7 @@ export interface Start {
   /** One of the peer's `programs`. */
   readonly program: string;
   readonly args: readonly string[];
-  /** What it says when it listens; a group in the pattern is the port. Not for clients without a plaintext side. */
+  /** What it says when it listens. Not for clients without a plaintext side. */
   readonly ready?: RegExp;
 }
 

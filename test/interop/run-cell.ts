@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { createClientEngine, createServerEngine, type ResumptionPsk } from '../../tls-ext/index.ts';
 import { allValues, type Choice, type Feature, NO_SIGNATURE } from './axes.ts';
 import type { Credentials } from './credentials.ts';
@@ -19,6 +20,8 @@ import { type Conversation, FarSocket, type Talk, withKeyUpdates } from './talk.
 const CELL_LIMIT_MS = 15_000;
 /** Its meaning is ours alone. */
 const TICKET_HANDLE = new Uint8Array(16).fill(0x74);
+/** There is no event for another process's socket. */
+const LISTENING_POLL_MS = 2;
 /** The last part of what a peer said that an error quotes. */
 const QUOTED_CHARACTERS = 2000;
 
@@ -271,12 +274,15 @@ async function startServer(peer: FoundPeer, startAt: (port: number) => Start): P
   }
 }
 
-/** Where a program listens, once it says that it does. */
+/** Where a program listens. Some say that they do a moment before. */
 async function portOf(process: PeerProcess, start: Start): Promise<number> {
-  const [, said] = await process.says(start.ready ?? /(?:)/);
-  const port = said === undefined ? process.listeningPort() : Number(said);
-  if (port === undefined) throw new Error(`the peer doesn't listen:\n${process.output}`);
-  return port;
+  await process.says(start.ready ?? /(?:)/);
+  for (;;) {
+    const port = process.listeningPort();
+    if (port !== undefined) return port;
+    if (process.ended) throw new Error(`the peer ended before it listened:\n${process.output}`);
+    await setTimeout(LISTENING_POLL_MS);
+  }
 }
 
 /** For programs that don't take 0 for a port. Somebody may be faster and take this one: then it's another's turn. */
@@ -297,7 +303,7 @@ async function endedBefore(process: PeerProcess, what: string): Promise<never> {
 async function withLimit<T>(process: PeerProcess, work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const limit = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no end after ${CELL_LIMIT_MS / 1000} s`)), CELL_LIMIT_MS);
+    timer = globalThis.setTimeout(() => reject(new Error(`no end after ${CELL_LIMIT_MS / 1000} s`)), CELL_LIMIT_MS);
   });
   try {
     return await Promise.race([work, limit]);

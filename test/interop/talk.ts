@@ -64,7 +64,7 @@ async function arrives(ours: EngineSocket, text: string): Promise<void> {
 export function terminal(
   options: {
     readonly keyUpdate?: (conversation: Conversation) => Promise<void>;
-    /** Less than `TRANSFER_BYTES` for a program that prints each byte by itself. */
+    /** Less than `TRANSFER_BYTES` for a program that prints each byte by itself, or is as slow. */
     readonly transferBytes?: number;
   } = {},
 ): Talk {

@@ -32,7 +32,7 @@ function server(setting: Setting) {
   const { choice, leaf, port } = setting;
   const args = ['tls_server', leaf.certPath, leaf.keyPath, `--port=${port}`, `--policy=${policy(setting)}`];
   if (choice.feature === 'psk') args.push(...pskArguments);
-  return { program: 'botan', args, ready: /Listening for new connections on tcp port (\d+)/ };
+  return { program: 'botan', args, ready: /Listening for new connections/ };
 }
 
 function client(setting: Setting) {

@@ -27,7 +27,7 @@ const start =
       requestCert: feature === 'client-certificate',
       ...(role === 'server' ? { backendPort } : { port }),
     };
-    return { program: 'node', args: [PROGRAM, JSON.stringify(options)], ready: /listening (\d+)/ };
+    return { program: 'node', args: [PROGRAM, JSON.stringify(options)], ready: /listening/ };
   };
 
 export const node: Peer = {

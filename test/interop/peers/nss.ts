@@ -144,7 +144,7 @@ export const nss: Peer = {
           [['resumption'], 'tstclnt keeps no session, and connects once with -L too'],
         ],
         start: client,
-        talk: terminal(),
+        talk: terminal({ transferBytes: 65_536 }),
       },
     };
   },
