@@ -1,5 +1,5 @@
 /** What whoever uses a TLS connection hears of it: the handshake, then data and keys. */
-import type { EngineEvent, HandshakeSummary } from '../../tls-ext/index.ts';
+import type { EngineEvent, HandshakeSummary, TlsEngine } from '../../tls-ext/index.ts';
 
 export type PskRequired = Extract<EngineEvent, { type: 'psk-required' }>;
 export type PeerCertificate = Extract<EngineEvent, { type: 'peer-certificate' }>;
@@ -39,4 +39,11 @@ export interface KeyHandler {
   keyEvent(event: KeyEvent): void;
   /** As many bytes of data as `setDataAlarm` named have gone through. */
   dataAlarm(): void;
+}
+
+export interface TlsConnectionOptions {
+  readonly engine: TlsEngine;
+  readonly handler: HandshakeHandler;
+  /** From the first byte (accepted) or the start of dialling to the end of the handshake. */
+  readonly handshakeTimeoutMs: number;
 }

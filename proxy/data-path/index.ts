@@ -7,6 +7,7 @@ export type {
   KeyHandler,
   PeerCertificate,
   PskRequired,
+  TlsConnectionOptions,
 } from './connection-handlers.ts';
 export {
   type AcceptedSocket,
@@ -19,4 +20,4 @@ export {
 } from './raw-socket.ts';
 export { plainReadBuffer, tlsReadBuffer } from './read-buffers.ts';
 export { Relay, type RelayCounts, type RelayOptions } from './relay.ts';
-export { TlsConnection, type TlsConnectionOptions } from './tls-connection.ts';
+export { TlsConnection } from './tls-connection.ts';

@@ -21,18 +21,17 @@ import {
   type TlsEngine,
 } from '../../tls-ext/index.ts';
 import { errorText, ProxyError, ProxyErrorCode } from '../errors.ts';
-import type { DataHandler, HandshakeHandler, KeyEvent, KeyHandler } from './connection-handlers.ts';
+import type {
+  DataHandler,
+  HandshakeHandler,
+  KeyEvent,
+  KeyHandler,
+  TlsConnectionOptions,
+} from './connection-handlers.ts';
 import { CONGESTED_BYTES, RELIEVED_BYTES } from './flow-control.ts';
 import { IdleTimer } from './idle-timer.ts';
 import { type AcceptedSocket, dial, remoteAddressOf, type SocketAddress } from './raw-socket.ts';
 import { tlsReadBuffer } from './read-buffers.ts';
-
-export interface TlsConnectionOptions {
-  readonly engine: TlsEngine;
-  readonly handler: HandshakeHandler;
-  /** From the first byte (accepted) or the start of dialling to the end of the handshake. */
-  readonly handshakeTimeoutMs: number;
-}
 
 /** How long a closing connection waits for the peer's end. */
 const LINGER_MS = 2_000;
@@ -413,13 +412,10 @@ export class TlsConnection {
   }
 
   #onTransportError(error: Error): void {
-    this.#failure ??= this.#connected
-      ? new ProxyError(ProxyErrorCode.peerReset, `connection to the TLS peer lost: ${errorText(error)}`, {
-          cause: error,
-        })
-      : new ProxyError(ProxyErrorCode.peerConnect, `no connection to the TLS peer: ${errorText(error)}`, {
-          cause: error,
-        });
+    const [code, what] = this.#connected
+      ? [ProxyErrorCode.peerReset, 'connection to the TLS peer lost']
+      : [ProxyErrorCode.peerConnect, 'no connection to the TLS peer'];
+    this.#failure ??= new ProxyError(code, `${what}: ${errorText(error)}`, { cause: error });
   }
 
   #onTransportClosed(): void {
