@@ -24,6 +24,11 @@ import { stunnel } from './pairs/stunnel.ts';
 import { type Sample, summarise, table } from './report.ts';
 
 const REFERENCE = 'stunnel';
+const HANDSHAKES: Readonly<Record<HandshakeKind, string>> = {
+  certificate: 'mutual certificates',
+  psk: 'PSK-only',
+  resumption: 'resumption',
+};
 
 const options = await yargs(process.argv.slice(2))
   .option('rounds', { type: 'number', default: 3, describe: 'interleaved rounds' })
@@ -47,6 +52,7 @@ try {
     if (options.only === undefined || options.only === 'handshakes') {
       await handshakeRound(round, materials, 'certificate');
       await handshakeRound(round, materials, 'psk');
+      await handshakeRound(round, materials, 'resumption');
     }
   }
 } finally {
@@ -87,14 +93,13 @@ async function bulkRound(round: number, materials: Materials): Promise<void> {
 
 async function handshakeRound(round: number, materials: Materials, handshake: HandshakeKind): Promise<void> {
   const greeter = await startGreeter();
-  const kind = handshake === 'psk' ? 'PSK-only' : 'mutual certificates';
   try {
-    for (const pair of [stunnel, ...qstunnelPairs[handshake], nodeTls]) {
+    for (const pair of [stunnel, ...qstunnelPairs[handshake], ...(handshake === 'resumption' ? [] : [nodeTls])]) {
       await withPair(pair, greeter.port, materials, handshake, async (running) => {
         await connectionsPerSecond(running.port, Math.floor(options.connections / 5), 8);
         record(
           round,
-          `handshakes/s, ${kind}`,
+          `handshakes/s, ${HANDSHAKES[handshake]}`,
           pair.name,
           await connectionsPerSecond(running.port, options.connections, 8),
         );

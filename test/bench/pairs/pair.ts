@@ -7,7 +7,8 @@ export interface RunningPair {
   stop(): Promise<void>;
 }
 
-export type HandshakeKind = 'certificate' | 'psk';
+/** `resumption`: mutual certificates once, then tickets. */
+export type HandshakeKind = 'certificate' | 'psk' | 'resumption';
 
 export interface PairOptions {
   readonly backendPort: number;

@@ -5,8 +5,8 @@ import { freePort, listening, start, stop } from '../processes.ts';
 import type { Pair, PairOptions, RunningPair } from './pair.ts';
 
 /**
- * stunnel as packaged by Debian. Tickets and session reuse are off, so that
- * each connection is a full handshake like ours.
+ * stunnel as packaged by Debian. Where resumption is not what is measured, tickets
+ * and session reuse are off, so that each connection is a full handshake like ours.
  */
 export const stunnel: Pair = {
   name: 'stunnel',
@@ -23,7 +23,8 @@ export const stunnel: Pair = {
       'foreground = yes\nsyslog = no\npid =\ndebug = warning\nsocket = l:TCP_NODELAY=1\nsocket = r:TCP_NODELAY=1\n';
     // stunnel offers a PSK to SHA-256 suites only.
     const suite = handshake === 'psk' ? 'TLS_AES_128_GCM_SHA256' : 'TLS_AES_256_GCM_SHA384';
-    const tls = `sslVersion = TLSv1.3\nciphersuites = ${suite}\ncurves = X25519\nsessionCacheSize = 1\n`;
+    const tls = `sslVersion = TLSv1.3\nciphersuites = ${suite}\ncurves = X25519\n`;
+    const resumption = handshake === 'resumption' ? '' : 'sessionCacheSize = 1\noptions = NO_TICKET\n';
     const auth = (cert: string, key: string) =>
       handshake === 'psk'
         ? `PSKsecrets = ${secrets}\n`
@@ -32,11 +33,11 @@ export const stunnel: Pair = {
     const clientConfig = join(m.folder, `stunnel-client-${handshake}.conf`);
     writeFileSync(
       serverConfig,
-      `${global}[s]\naccept = 127.0.0.1:${tlsPort}\nconnect = 127.0.0.1:${backendPort}\n${tls}options = NO_TICKET\n${auth(m.serverCert, m.serverKey)}`,
+      `${global}[s]\naccept = 127.0.0.1:${tlsPort}\nconnect = 127.0.0.1:${backendPort}\n${tls}${resumption}${auth(m.serverCert, m.serverKey)}`,
     );
     writeFileSync(
       clientConfig,
-      `${global}[c]\nclient = yes\naccept = 127.0.0.1:${port}\nconnect = 127.0.0.1:${tlsPort}\n${tls}${auth(m.clientCert, m.clientKey)}`,
+      `${global}[c]\nclient = yes\naccept = 127.0.0.1:${port}\nconnect = 127.0.0.1:${tlsPort}\n${tls}${resumption}${auth(m.clientCert, m.clientKey)}`,
     );
     const server = start('stunnel', [serverConfig]);
     const client = start('stunnel', [clientConfig]);
