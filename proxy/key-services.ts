@@ -219,9 +219,9 @@ function plainService(loaded: LoadedService) {
   return { service: name, ownSae: sae, peerSae: peer, kmes: kmesOf(loaded), keyTtlMs, storeId: storeId(loaded.config) };
 }
 
-function drawingService({ name, keysAhead, budget }: ServiceConfig): DrawingService {
+function drawingService({ name, keysAhead, keysAheadMax, budget }: ServiceConfig): DrawingService {
   const { reserve, horizonMs, ...share } = budget;
-  return { name, keysAhead, reserve, horizonMs, share };
+  return { name, keysAhead, keysAheadMax, reserve, horizonMs, share };
 }
 
 function requirementOf({ name, policy }: ServiceConfig): ServiceRequirement {

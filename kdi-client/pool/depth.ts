@@ -47,7 +47,7 @@ export interface Depth {
 
 /** Follows demand and supply of one pool. */
 export class DepthPolicy {
-  readonly #options: Required<DepthOptions>;
+  #options: Required<DepthOptions>;
   readonly #demand: RateEstimate;
   readonly #supply: RateEstimate;
 
@@ -55,6 +55,11 @@ export class DepthPolicy {
     this.#options = { minAhead: 4, maxAhead: 1_024, coverMs: 10_000, memoryMs: 30_000, ...options };
     this.#demand = new RateEstimate(this.#options.memoryMs);
     this.#supply = new RateEstimate(this.#options.memoryMs);
+  }
+
+  /** Other bounds; what was seen of demand and supply stays. */
+  configure(options: DepthOptions): void {
+    this.#options = { ...this.#options, ...options };
   }
 
   /** A key was asked for, whether there was one or not. */

@@ -8,7 +8,7 @@ import { bytesEqual } from '../../tls-ext/bytes/index.ts';
 import { isKdiError, KdiError, KdiErrorCode } from '../errors.ts';
 import { type DeliveredKey, type DrawStream, type QkdKeyReference, referenceText } from '../key-source.ts';
 import type { KeyStock } from './budget.ts';
-import { DepthPolicy, exhaustionMs } from './depth.ts';
+import { type DepthOptions, DepthPolicy, exhaustionMs } from './depth.ts';
 import { type DrawerKey, DrawerKeys, type KeyOrigin, referenceOfKey, toAnnounce } from './drawer-keys.ts';
 import {
   type DrawerPoolEvent,
@@ -51,9 +51,7 @@ export class DrawerPool {
   constructor(options: DrawerPoolOptions) {
     this.#options = options;
     this.#depth = new DepthPolicy(options.adaptiveDepth);
-    const high = options.highWatermark ?? 4;
-    const low = options.lowWatermark ?? Math.max(0, high - 1);
-    this.#watermarks = new Watermarks(low, high, options.adaptiveDepth === undefined ? undefined : this.#depth);
+    this.#watermarks = new Watermarks(options, this.#depth);
     this.#reserveFloor = options.reserveFloor ?? 0;
     this.#quota = options.maxOutstanding ?? 4096;
     const { clock, random } = options;
@@ -213,9 +211,16 @@ export class DrawerPool {
     return this.#keys.count('ready');
   }
 
-  /** New depth; keys above the high watermark stay until they're used or expire. */
+  /** A depth that stays; keys above the high watermark stay until they're used or expire. */
   setWatermarks(low: number, high: number): void {
     this.#watermarks.set(low, high);
+    this.#fill();
+  }
+
+  /** A depth that follows demand between these bounds. */
+  setAdaptiveDepth(bounds: Pick<DepthOptions, 'minAhead' | 'maxAhead'>): void {
+    this.#depth.configure(bounds);
+    this.#watermarks.follow(this.#depth);
     this.#fill();
   }
 

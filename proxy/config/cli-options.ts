@@ -26,7 +26,7 @@ type OptionName =
 /** How `--help` groups the options. */
 const GROUPS: Readonly<Record<string, readonly OptionName[]>> = {
   'Required:': ['accept', 'connect', ...REQUIRED_SETTINGS],
-  'Keys:': ['require', 'remember', 'key-wait', 'keys-ahead', 'key-ttl', 'ledger'],
+  'Keys:': ['require', 'remember', 'key-wait', 'keys-ahead', 'keys-ahead-max', 'key-ttl', 'ledger'],
   'Provenance:': ['max-hops', 'max-key-age', 'unknown-provenance'],
   'Key budget:': [
     ...(['rekey-after.time', 'rekey-after.bytes', 'rekey-after.connections', 'tickets'] as const),

@@ -31,6 +31,7 @@ import type { CredentialPaths, KmeConfig, ProxyConfig, ServiceConfig } from './s
 import { parseSize } from './size.ts';
 
 const DEFAULT_KEYS_AHEAD = 4;
+const DEFAULT_KEYS_AHEAD_MAX = 256;
 const DEFAULT_KEY_TTL_MS = 3_600_000;
 const DEFAULT_KME_FAIL_BACK_MS = 60_000;
 const DEFAULT_BUDGET_HORIZON_MS = 60_000;
@@ -94,6 +95,7 @@ class ServiceResolver {
       unsafeAllowClassical: input['unsafe-allow-classical'] ?? false,
       keyWaitMs: this.#duration('key-wait', DEFAULT_KEY_WAIT_MS),
     };
+    const keysAhead = input['keys-ahead'] ?? DEFAULT_KEYS_AHEAD;
     const service: ServiceConfig = {
       name: input.name,
       mode: input.mode,
@@ -108,7 +110,8 @@ class ServiceResolver {
       kmes: this.#kmes(credentials),
       kmeChoose: input['kme-choose'] ?? 'ordered',
       kmeFailBackMs: this.#duration('kme-fail-back', DEFAULT_KME_FAIL_BACK_MS),
-      keysAhead: input['keys-ahead'] ?? DEFAULT_KEYS_AHEAD,
+      keysAhead,
+      keysAheadMax: input['keys-ahead-max'] ?? Math.max(keysAhead, DEFAULT_KEYS_AHEAD_MAX),
       keyTtlMs: this.#duration('key-ttl', DEFAULT_KEY_TTL_MS),
       ...(input.remember === undefined ? {} : { rememberMs: this.#duration('remember', 0) }),
       policy: auth === 'psk' ? demandQkd(policy, 'auth: psk') : policy,
@@ -285,7 +288,10 @@ class ServiceResolver {
     }
   }
 
-  #checkBudget({ mode, keysAhead, budget }: ServiceConfig): void {
+  #checkBudget({ mode, keysAhead, keysAheadMax, budget }: ServiceConfig): void {
+    if (keysAheadMax < keysAhead) {
+      this.#conflict('keys-ahead-max', `is less than ${this.#key('keys-ahead')}, which is ${keysAhead}`);
+    }
     if (mode === 'client' && budget.reserve >= keysAhead) {
       this.#conflict('budget-reserve', `leaves no key for connections: ${this.#key('keys-ahead')} is ${keysAhead}`);
     }

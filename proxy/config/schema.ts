@@ -104,7 +104,8 @@ export const SERVICE_SETTINGS = {
     .max(MAX_TICKETS)
     .describe('Tickets of one connection, each for a resumption that uses no key of its own (default: 0)'),
   'key-wait': duration().describe('How long a connection that requires a key waits for one (default: 5s)'),
-  'keys-ahead': count(4_096).describe('Agreed keys that are kept ready (default: 4)'),
+  'keys-ahead': count(4_096).describe('Agreed keys that are kept ready without any demand (default: 4)'),
+  'keys-ahead-max': count(4_096).describe('Most keys that are kept ready when there is demand (default: 256)'),
   'key-ttl': duration().describe('How long a key that nobody used is kept (default: 1h)'),
   'max-hops': z.int().min(0).max(1_000).describe('Most trusted nodes that a key may have crossed (default: any)'),
   'max-key-age': duration().describe('Oldest key that is used, by what the key manager says (default: any)'),

@@ -60,6 +60,8 @@ export interface ServiceConfig {
   /** How long a stand-in serves before the first key manager is tried again. */
   readonly kmeFailBackMs: number;
   readonly keysAhead: number;
+  /** What demand can raise it to. */
+  readonly keysAheadMax: number;
   readonly keyTtlMs: number;
   readonly policy: PolicySettings;
   /** How long a peer that was seen with QKD is refused without; absent: not remembered. */

@@ -39,6 +39,7 @@ export function yamlOf(mode: 'client' | 'server', site: SiteConfig): string {
   kme: ${site.kme}
   key-chunk-size: ${KEY_CHUNK_BYTES}
   keys-ahead: ${KEYS_AHEAD}
+  keys-ahead-max: ${KEYS_AHEAD}
   key-wait: ${KEY_WAIT}
 services:
 ${services.join('')}`;

@@ -25,8 +25,9 @@ import { randomFraction } from './random-fraction.ts';
 /** What a client service asks of the keys that it shares with others. */
 export interface DrawingService {
   readonly name: string;
-  /** Keys kept agreed ahead of need; the most that a service asks for holds. */
+  /** Keys kept agreed ahead of need without any demand, and the most that demand can make of it; the most that a service asks for holds. */
   readonly keysAhead: number;
+  readonly keysAheadMax: number;
   /** Keys that only rekeys may take; the most that a service asks for holds. */
   readonly reserve: number;
   readonly horizonMs: number;
@@ -208,7 +209,9 @@ export class PeerKeys {
       services: Object.fromEntries(services.map(({ name, share }) => [name, share])),
     });
     this.#pool.setReserveFloor(reserve);
-    this.#pool.setWatermarks(ahead - 1, ahead);
+    const aheadMax = most(({ keysAheadMax }) => keysAheadMax);
+    if (aheadMax > ahead) this.#pool.setAdaptiveDepth({ minAhead: ahead, maxAhead: aheadMax });
+    else this.#pool.setWatermarks(ahead - 1, ahead);
   }
 
   #taken(result: TakeResult): TakeResult {

@@ -69,6 +69,7 @@ describe('proxy config: files', () => {
         kmeChoose: 'ordered',
         kmeFailBackMs: 60_000,
         keysAhead: 4,
+        keysAheadMax: 256,
         keyTtlMs: 3_600_000,
         policy: { require: 'qkd-or-pqc', unsafeAllowClassical: false, keyWaitMs: 5_000 },
         limits: {
@@ -103,6 +104,7 @@ kme-ca: kca.pem
 kme-server-name: kme
 key-wait: 250ms
 keys-ahead: 32
+keys-ahead-max: 64
 key-ttl: 2h
 ksid: chosen
 open-as: swapped
@@ -146,6 +148,7 @@ unsafe-plaintext-off-loopback: true`).replace('    sae: siteA\n', '')}`;
     expect(service).to.deep.include({
       verifyHost: 'siteb.example',
       keysAhead: 32,
+      keysAheadMax: 64,
       keyTtlMs: 7_200_000,
       groups: ['x25519', 'X25519MLKEM768'],
       cipherSuites: ['TLS_AES_128_GCM_SHA256'],
@@ -254,6 +257,11 @@ unsafe-plaintext-off-loopback: true`).replace('    sae: siteA\n', '')}`;
         'a key in place of its file',
         yamlOf().replace('a.key', '"-----BEGIN PRIVATE KEY-----"'),
         'ERR_CONFIG_VALUE services[0].key@9: holds PEM text; write the path of a file',
+      ],
+      [
+        'a bound below what it bounds',
+        yamlOf('keys-ahead: 8\nkeys-ahead-max: 7'),
+        'ERR_CONFIG_CONFLICT services[0].keys-ahead-max@12: is less than keys-ahead, which is 8',
       ],
       [
         'ourselves as peer',

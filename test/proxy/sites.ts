@@ -66,6 +66,7 @@ export async function loadedService(overrides: ServiceOverrides): Promise<Loaded
     kmeChoose: 'ordered',
     kmeFailBackMs: 60_000,
     keysAhead: 4,
+    keysAheadMax: 4,
     keyTtlMs: 3_600_000,
     policy: { require: 'qkd-or-pqc', unsafeAllowClassical: false, keyWaitMs: 5_000 },
     rekeyAfter: DEFAULT_REKEY_AFTER,

@@ -296,6 +296,26 @@ describe('kdi-client/pool/drawer-pool', () => {
     expect(bench.pool.status().highWatermark).to.equal(2);
   });
 
+  it('takes another depth while it runs: one that follows demand, or one that stays', async () => {
+    const bench = await new Bench({ highWatermark: 4 }).up();
+    const use = async (count: number) => {
+      for (let i = 0; i < count; i++) {
+        leaseOf(bench.pool.take()).commit();
+        await bench.clock.advance(100);
+      }
+    };
+    await use(40);
+    expect(bench.pool.status().highWatermark).to.equal(4);
+    bench.pool.setAdaptiveDepth({ minAhead: 4, maxAhead: 20 });
+    await use(40);
+    expect(bench.pool.status().highWatermark, 'the demand of before counts too').to.equal(20);
+    expect(bench.pool.status().ready).to.be.within(15, 20);
+    bench.pool.setWatermarks(2, 3);
+    await use(40);
+    expect(bench.pool.status().highWatermark).to.equal(3);
+    expect(bench.pool.status().ready).to.be.at.most(3);
+  });
+
   it('draws one batch at a time where the KME forgets the one before', async () => {
     const bench = new Bench({ highWatermark: 4 });
     bench.source.oneBatchAtATime = true;

@@ -270,6 +270,7 @@ export class World {
     const service = {
       name: 'service',
       keysAhead: KEYS_AHEAD,
+      keysAheadMax: KEYS_AHEAD,
       reserve: 0,
       horizonMs: 60_000,
       share: { share: 1, priority: 0 },
