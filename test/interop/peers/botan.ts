@@ -59,7 +59,7 @@ export const botan: Peer = {
       suites: allValues.suite,
       signatures: allValues.signature.filter((name) => name.startsWith('ecdsa') || name.startsWith('rsa_pss_rsae')),
       cannot: [
-        [later ? [] : Object.keys(LATER_GROUPS), 'has them by an earlier draft'],
+        [later ? [] : Object.keys(LATER_GROUPS), 'refuses our share of these as of an unexpected length'],
         [[...ML_DSA, 'ed25519', ...RSA_PSS_PSS], 'its TLS offers ECDSA and rsa_pss_rsae only'],
         [['imported-psk', 'imported-psk-certificate'], NO_IMPORTER],
         [['psk-certificate'], NO_RFC9973],
