@@ -7,7 +7,7 @@
  */
 import { isIP } from 'node:net';
 import type { Identity, TrustAnchors } from '../certs/index.ts';
-import { type DrawerGreeting, NamedGroup, type ServiceRequirement } from '../tls-ext/index.ts';
+import type { DrawerGreeting, ServiceRequirement } from '../tls-ext/index.ts';
 import { isLocalAddress, type ServiceConfig } from './config/index.ts';
 import { addressText } from './data-path/index.ts';
 import { ProxyError, ProxyErrorCode } from './errors.ts';
@@ -29,7 +29,14 @@ import {
   type KmesSettings,
   type SpentLedger,
 } from './psk-resolver.ts';
-import type { ClientKeys, KeyChannelAcceptor, ServerKeys, TunnelPorts, TunnelSettings } from './tunnel/settings.ts';
+import {
+  type ClientKeys,
+  KEY_CHANNEL_GROUP,
+  type KeyChannelAcceptor,
+  type ServerKeys,
+  type TunnelPorts,
+  type TunnelSettings,
+} from './tunnel/settings.ts';
 
 /** A service with the files that its configuration names. */
 export interface LoadedService {
@@ -52,9 +59,6 @@ interface Supply {
   readonly supply: DrawerSupply;
   createGreeting(services: readonly ServiceRequirement[]): DrawerGreeting;
 }
-
-/** Whatever the services admit: the channel that their keys rest on is never classical. */
-const KEY_CHANNEL_GROUPS: readonly number[] = [NamedGroup.x25519MlKem768];
 
 export class KeyServices {
   readonly #services: readonly LoadedService[];
@@ -153,7 +157,7 @@ export class KeyServices {
       identity: ports.identity,
       ...('host' in connect && isIP(connect.host) === 0 ? { serverName: connect.host } : {}),
       address: connect,
-      groups: KEY_CHANNEL_GROUPS,
+      groups: [KEY_CHANNEL_GROUP],
       handshakeTimeoutMs: limits.handshakeTimeoutMs,
       end: channel,
       keys: new ServiceKeys({

@@ -9,6 +9,7 @@ import {
   cipherSuiteName,
   createServerEngine,
   type HandshakeSummary,
+  namedGroupInfo,
   namedGroupName,
   type ServerEngineOptions,
 } from '../../tls-ext/index.ts';
@@ -36,6 +37,7 @@ import { ServerSession } from './server-session.ts';
 import { type PeerFacts, ServerTickets, type TicketRecord } from './server-tickets.ts';
 import {
   KEY_CHANNEL_ALPN,
+  KEY_CHANNEL_GROUP,
   type KeyChannelAcceptor,
   type ServerKeyAnswer,
   type ServerKeys,
@@ -218,6 +220,11 @@ class ServedConnection implements HandshakeHandler {
       this.#connection.close(failure);
       return;
     }
+    if (namedGroupInfo(summary.group)?.postQuantum !== true) {
+      const failure = new ProxyError(ProxyErrorCode.keyChannel, `a key channel over ${namedGroupName(summary.group)}`);
+      this.#connection.abort(Alert.insufficientSecurity, failure);
+      return;
+    }
     this.#slot.free();
     this.#logKeyChannel('up', undefined, {
       group: namedGroupName(summary.group),
@@ -306,12 +313,21 @@ class ServedConnection implements HandshakeHandler {
   }
 }
 
-function engineOptions({ settings, identity, random, bufferPool, tickets }: ServerService): ServerEngineOptions {
+function engineOptions({
+  settings,
+  identity,
+  random,
+  bufferPool,
+  tickets,
+  keyChannel,
+}: ServerService): ServerEngineOptions {
   const { groups, cipherSuites, signatureSchemes } = settings;
   const shared = { random, groups, cipherSuites, signatureSchemes, bufferPool };
   if (settings.auth === 'psk') return { ...shared, auth: 'psk', requestClientCertificate: false, qkd: false };
+  const forChannel = keyChannel !== undefined && !groups.includes(KEY_CHANNEL_GROUP) ? [KEY_CHANNEL_GROUP] : [];
   return {
     ...shared,
+    groups: [...groups, ...forChannel],
     alpnProtocols: [KEY_CHANNEL_ALPN],
     ...(identity === undefined ? {} : { identity }),
     requestClientCertificate: true,

@@ -1,14 +1,15 @@
 /** What a tunnel is told, and the narrow ports through which it asks for the rest. */
 
-import type {
-  BufferPool,
-  EngineIdentity,
-  NoOfferReason,
-  PlainPsk,
-  PskDecision,
-  QkdKeyReference,
-  QkdPsk,
-  ServiceRequirement,
+import {
+  type BufferPool,
+  type EngineIdentity,
+  NamedGroup,
+  type NoOfferReason,
+  type PlainPsk,
+  type PskDecision,
+  type QkdKeyReference,
+  type QkdPsk,
+  type ServiceRequirement,
 } from '../../tls-ext/index.ts';
 import type { PskRequired } from '../data-path/connection-handlers.ts';
 import type { SocketAddress } from '../data-path/index.ts';
@@ -21,6 +22,8 @@ import type { RekeyAfter } from './key-budget.ts';
 
 /** ALPN protocol ID of the key channel: on the port of every server service, never forwarded. */
 export const KEY_CHANNEL_ALPN = 'qstunnel-key/1';
+/** The group that it is dialled with, whatever the services admit: the channel that their keys rest on is never classical. */
+export const KEY_CHANNEL_GROUP = NamedGroup.x25519MlKem768;
 
 /** Bounds on what peers can make a service hold. */
 export interface TunnelLimits {

@@ -71,6 +71,14 @@ describe('a tunnel with QKD keys', () => {
     }
   }
 
+  it('services of classical groups have a post-quantum key channel all the same', async () => {
+    kmes.fill(4_096);
+    const classical = { groups: ['x25519'], ...requiring('qkd') } as const;
+    await start({ client: classical, server: classical });
+    expect(await sites.clientLog.next('key-channel')).to.include({ state: 'up', group: 'X25519MLKEM768' });
+    expect((await use()).atServer).to.include({ mode: 'qkd', group: 'x25519' });
+  });
+
   it('uses a key that was agreed beforehand, and both ends know which', async () => {
     kmes.fill(4_096);
     await start();
