@@ -79,6 +79,17 @@ describe('a tunnel with QKD keys', () => {
     expect((await use()).atServer).to.include({ mode: 'qkd', group: 'x25519' });
   });
 
+  it('refuses a key channel without ML-KEM', async () => {
+    await start({ server: { groups: ['x25519'] } });
+    const { failure } = await tlsPeer(sites.tunnelPort, {
+      credential: await siteCredential('siteA'),
+      engine: { alpnProtocols: ['qstunnel-key/1'], groups: [0x1d], qkdOffer: { offer: 'none', reason: 'policy' } },
+    });
+    expect(failure?.alert).to.equal(71, 'insufficient_security');
+    const line = await sites.serverLog.next('connection', ({ code }) => code === 'ERR_PROXY_KEY_CHANNEL');
+    expect(line.error).to.equal('a key channel over x25519');
+  });
+
   it('uses a key that was agreed beforehand, and both ends know which', async () => {
     kmes.fill(4_096);
     await start();
