@@ -10,8 +10,8 @@ import { startSimulator } from './simulator.ts';
 const BIN = fileURLToPath(new URL('../../../proxy/bin.mjs', import.meta.url));
 /** Keys that the proxies hold ahead: filled before a run, so that none waits. */
 const KEYS_AHEAD = 4_000;
-/** One key, and then only what descends from it. */
-const RESUMPTION = ['--tickets', '16', '--rekey-after.connections', '1000000'];
+/** One key, and then only what descends from it, with as many tickets a connection as OpenSSL gives. */
+const RESUMPTION = ['--tickets', '2', '--rekey-after.connections', '1000000'];
 /** Time in which the pools fill. */
 const FILL_MS = 20_000;
 
@@ -53,7 +53,8 @@ function variant({ name, options, keysAhead }: Variant): Pair {
         if (keysAhead > 1) await delay(FILL_MS);
         // What is measured is the tunnels, on cores that the simulated link would take its share of.
         simulator.child.kill('SIGSTOP');
-        if (handshake === 'resumption') await connectionsPerSecond(client.port, 1, 1);
+        // One connection after the other, each of which leaves a ticket more than it takes: enough for all at once.
+        if (handshake === 'resumption') await connectionsPerSecond(client.port, 32, 1);
       }
       return {
         port: client.port,
