@@ -47,7 +47,9 @@ describe('decoders', () => {
   it('the target of each really runs it', async function () {
     this.timeout(60_000);
     const script = fileURLToPath(new URL('./idle-covers.ts', import.meta.url));
-    const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', script]);
+    // A small function that an optimising compiler has put into its caller is counted no more.
+    const interpreted = ['--no-opt', '--no-maglev'];
+    const { stdout } = await promisify(execFile)(process.execPath, [...interpreted, '--import', 'tsx', script]);
     expect(JSON.parse(stdout)).to.deep.equal([]);
   });
 });

@@ -1,4 +1,4 @@
-/** Prints, as JSON, what targets say they cover and their seeds don't run. A process of its own: nothing is compiled yet that coverage would miss. */
+/** Prints, as JSON, what targets say they cover and their seeds don't run. A process of its own: its coverage starts with nothing compiled. */
 import { Coverage } from './coverage.ts';
 import { targets } from './targets/index.ts';
 
