@@ -18,14 +18,14 @@ import { type HttpsKme, httpsKme } from '../kdi-client/support/https-kme.ts';
 import { testPki as kmePki } from '../kdi-client/support/test-pki.ts';
 import { startKmes } from './kmes.ts';
 import { identityOf, siteCredential, testPki } from './pki.ts';
-import { Program, SiteFolder } from './program.ts';
+import { type Program, Programs, SiteFolder } from './program.ts';
 import { collect, TestApplication } from './sites.ts';
 
 describe('the ledger of the program', function () {
   this.timeout(60_000);
   let folder: SiteFolder;
   let application: TestApplication;
-  const programs: Program[] = [];
+  const programs = new Programs();
 
   before(async () => {
     folder = await SiteFolder.create();
@@ -35,15 +35,9 @@ describe('the ledger of the program', function () {
     await application.close();
     await folder.remove();
   });
-  afterEach(async () => {
-    await Promise.all(programs.splice(0).map((program) => program.stop()));
-  });
+  afterEach(() => programs.stopAll());
 
-  function qstunnel(...args: string[]): Program {
-    const program = new Program(args);
-    programs.push(program);
-    return program;
-  }
+  const qstunnel = (...args: string[]) => programs.start(...args);
 
   function server(kme: string, ledger: string): Program {
     return qstunnel(

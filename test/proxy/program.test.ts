@@ -6,7 +6,7 @@ import { type AddressInfo, connect } from 'node:net';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { startKmes, type TestKmes } from './kmes.ts';
-import { Program, SiteFolder } from './program.ts';
+import { Programs, SiteFolder } from './program.ts';
 import { MIB, randomStream, receive, send } from './random-stream.ts';
 import { collect, TestApplication } from './sites.ts';
 
@@ -18,7 +18,7 @@ describe('the program, as two processes', function () {
   this.timeout(60_000);
   let folder: SiteFolder;
   let kmes: TestKmes;
-  const programs: Program[] = [];
+  const programs = new Programs();
 
   before(async () => {
     folder = await SiteFolder.create();
@@ -29,15 +29,9 @@ describe('the program, as two processes', function () {
     await kmes.close();
     await folder.remove();
   });
-  afterEach(async () => {
-    await Promise.all(programs.splice(0).map((program) => program.stop()));
-  });
+  afterEach(() => programs.stopAll());
 
-  function qstunnel(...args: string[]): Program {
-    const program = new Program(args);
-    programs.push(program);
-    return program;
-  }
+  const qstunnel = (...args: string[]) => programs.start(...args);
 
   /** One command on each side, as in the README. */
   async function startPair(backend: string) {

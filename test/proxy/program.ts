@@ -108,3 +108,18 @@ export class SiteFolder {
     ];
   }
 }
+
+/** The programs of one test. */
+export class Programs {
+  readonly #running: Program[] = [];
+
+  start(...args: string[]): Program {
+    const program = new Program(args);
+    this.#running.push(program);
+    return program;
+  }
+
+  async stopAll(): Promise<void> {
+    await Promise.all(this.#running.splice(0).map((program) => program.stop()));
+  }
+}

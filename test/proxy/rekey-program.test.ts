@@ -2,7 +2,7 @@
 import { connect } from 'node:net';
 import { expect } from 'chai';
 import { startKmes, type TestKmes } from './kmes.ts';
-import { Program, SiteFolder } from './program.ts';
+import { type Program, Programs, SiteFolder } from './program.ts';
 import { MIB, randomStream, receive, send } from './random-stream.ts';
 import { TestApplication } from './sites.ts';
 
@@ -10,7 +10,7 @@ describe('rekeying under load, as two processes', function () {
   this.timeout(120_000);
   let folder: SiteFolder;
   let kmes: TestKmes;
-  const programs: Program[] = [];
+  const programs = new Programs();
 
   before(async () => {
     folder = await SiteFolder.create();
@@ -20,15 +20,9 @@ describe('rekeying under load, as two processes', function () {
     await kmes.close();
     await folder.remove();
   });
-  afterEach(async () => {
-    await Promise.all(programs.splice(0).map((program) => program.stop()));
-  });
+  afterEach(() => programs.stopAll());
 
-  function qstunnel(...args: string[]): Program {
-    const program = new Program(args);
-    programs.push(program);
-    return program;
-  }
+  const qstunnel = (...args: string[]) => programs.start(...args);
 
   /** As much up as down, at once. What each end said of its rekeys. */
   async function transfer(size: number, withKeys: boolean) {
