@@ -214,7 +214,7 @@ class ServiceResolver {
     const { time, bytes: text, connections } = this.#input['rekey-after'] ?? {};
     const report = (message: string) => this.#problem('rekey-after', ConfigErrorCode.value, message);
     const timeMs = durationOf(time, DEFAULT_REKEY_AFTER.timeMs, (message) => report(`time ${message}`));
-    const bytes = text === undefined ? undefined : parseSize(text);
+    const bytes = text === undefined ? undefined : parsed(parseSize, text, (message) => report(`bytes ${message}`));
     if (bytes === 0) report('bytes must be more than 0');
     return {
       timeMs,
@@ -330,11 +330,16 @@ function checkTogether(services: readonly ServiceConfig[], { report }: ResolveCo
 
 function durationOf(text: string | undefined, defaultMs: number, problem: (message: string) => void): number {
   if (text === undefined) return defaultMs;
+  return parsed(parseDuration, text, problem) ?? defaultMs;
+}
+
+/** A value as its parser reads it; what it refuses is reported, and undefined. */
+function parsed(parse: (text: string) => number, text: string, problem: (message: string) => void): number | undefined {
   try {
-    return parseDuration(text);
+    return parse(text);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     problem(error.message);
-    return defaultMs;
+    return undefined;
   }
 }

@@ -16,5 +16,7 @@ export const SIZE_FORM = 'a number with its unit, as in 512MiB or 64GiB';
 export function parseSize(text: string): number {
   const match = /^(\d{1,6})(B|KiB|MiB|GiB|TiB)$/.exec(text);
   if (match === null) throw new RangeError(`must be ${SIZE_FORM}`);
-  return Number(match[1]) * UNITS[match[2] as keyof typeof UNITS];
+  const bytes = Number(match[1]) * UNITS[match[2] as keyof typeof UNITS];
+  if (!Number.isSafeInteger(bytes)) throw new RangeError('is more than 8191TiB');
+  return bytes;
 }

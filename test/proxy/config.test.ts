@@ -407,6 +407,8 @@ unsafe-plaintext-off-loopback: true`).replace('    sae: siteA\n', '')}`;
     expect(problemOf(yamlOf('rekey-after: 1h'))).to.match(/must be a mapping of time, bytes and connections/);
     expect(problemOf(yamlOf('rekey-after: {bytes: 64GB}'))).to.match(/is "64GB", must be a number with its unit/);
     expect(problemOf(yamlOf('rekey-after: {bytes: 0B}'))).to.match(/bytes must be more than 0/);
+    expect(limits('rekey-after: {bytes: 8191TiB}')?.bytes).to.equal(8191 * 2 ** 40);
+    expect(problemOf(yamlOf('rekey-after: {bytes: 8192TiB}'))).to.match(/bytes is more than 8191TiB/);
     expect(problemOf(yamlOf('tickets: 65'))).to.match(/tickets@11: is 65, must be at most 64/);
   });
 
