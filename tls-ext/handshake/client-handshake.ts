@@ -1,5 +1,5 @@
 /** The client's handshake (RFC 8446, 2 and appendix A.1), its steps in the order of the RFC. */
-import { type CipherSuiteInfo, TranscriptHash } from '../crypto/index.ts';
+import { type CipherSuiteInfo, type HashName, TranscriptHash } from '../crypto/index.ts';
 import type { ClientEngineOptions, HandshakeSummary, QkdResult } from '../engine-types.ts';
 import { deriveTrafficKeys, EarlySecret } from '../key-schedule/index.ts';
 import {
@@ -134,7 +134,7 @@ const usedPsk = { imported: 'qkd', external: 'plain', resumption: 'resumption' }
 
 function makeClientHello(options: ClientEngineOptions, scope: SecretScope): FirstHello {
   const offer = prepareOffer(options, scope);
-  return { offer, message: encodeOffer(offer, undefined) };
+  return { offer, message: encodeOffer(offer) };
 }
 
 /** What ServerHello settled. */
@@ -160,16 +160,16 @@ function* expectServerHello(
   const message = yield* receive('ExpectServerHello', HandshakeType.serverHello);
   const hello = decodeServerHello(bodyOf(message));
   const suite = expectValidHello(offer, hello, hello.extensionList);
-  const transcript = new TranscriptHash(suite.hash);
-  transcript.update(clientHello1);
   if (hello.kind === 'server-hello') {
+    const transcript = new TranscriptHash(suite.hash);
+    transcript.update(clientHello1);
     return acceptServerHello(offer, suite, transcript, message, hello, options, false);
   }
 
-  transcript.replaceByMessageHash();
-  transcript.update(message.bytes);
+  const retried = (hash: HashName) => retriedTranscript(hash, clientHello1, message);
   const secondOffer = retryOffer(offer, hello, suite, options, scope);
-  const clientHello2 = encodeOffer(secondOffer, transcript);
+  const clientHello2 = encodeOffer(secondOffer, retried);
+  const transcript = retried(suite.hash);
   transcript.update(clientHello2);
   if (offer.hello.legacySessionId.length > 0) wire.sendChangeCipherSpec();
   wire.send(clientHello2);
@@ -181,6 +181,15 @@ function* expectServerHello(
     throw illegalParameter('ServerHello with another cipher suite than HelloRetryRequest');
   }
   return acceptServerHello(secondOffer, suite, transcript, secondMessage, serverHello, options, true);
+}
+
+/** What stands in front of a second ClientHello (RFC 8446, 4.4.1). */
+function retriedTranscript(hash: HashName, clientHello1: Uint8Array, retry: HandshakeMessage): TranscriptHash {
+  const transcript = new TranscriptHash(hash);
+  transcript.update(clientHello1);
+  transcript.replaceByMessageHash();
+  transcript.update(retry.bytes);
+  return transcript;
 }
 
 /** What holds for ServerHello and HelloRetryRequest alike. */

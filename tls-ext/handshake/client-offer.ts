@@ -22,6 +22,7 @@ import {
   fillBinders,
   type HelloRetryRequest,
   isGrease,
+  type OfferedPsks,
   ProtocolVersion,
   PskKeyExchangeMode,
   QkdFeature,
@@ -116,34 +117,44 @@ export function retryOffer(
     group = selectedGroup;
     keyShare = scope.own(generateKeyShare(options.keyAgreements, group));
   }
-  // Binders are computed over a transcript in the suite's hash: the other identities have lost their use.
-  const psks = offer.psks.filter((psk) => psk.hash === suite.hash);
+  const psks = remainingPsks(offer, suite);
   for (const psk of offer.psks) if (!psks.includes(psk)) psk.earlySecret.wipe();
-  const { preSharedKey: _, certWithExternPsk: __, ...kept } = offer.hello.extensions;
+  const { preSharedKey: _, ...kept } = offer.hello.extensions;
   const hello: ClientHello = {
     ...offer.hello,
     extensions: {
       ...kept,
       keyShare: [{ group, keyExchange: keyShare.share }],
       ...(cookie === undefined ? {} : { cookie }),
-      ...(psks.length === 0 ? {} : pskExtensions(options, psks)),
+      ...(psks.length === 0 ? {} : { preSharedKey: unboundPsks(psks) }),
     },
   };
   return { ...offer, hello, group, keyShare, psks, extensionTypes: answerable(hello, offer.codePoints) };
 }
 
 /**
- * The message, with its binders: over itself alone in a first ClientHello, over
- * ClientHello1 and HelloRetryRequest before it in a second one (RFC 8446, 4.2.11.2).
+ * PSKs of another hash than the suite's have lost their use and go (RFC 9846, "Hello Retry Request", a SHOULD).
+ * But extension 33 stays as it was (RFC 9973, 5), and never stands without a PSK (4): where all would go, all stay.
+ * The server can select none of them, and what is left is a handshake with certificates alone, of which `admit` decides.
  */
-export function encodeOffer(offer: ClientOffer, transcript: TranscriptHash | undefined): Uint8Array {
+function remainingPsks({ psks, hello }: ClientOffer, suite: CipherSuiteInfo): readonly OfferedIdentity[] {
+  const fitting = psks.filter(({ hash }) => hash === suite.hash);
+  return fitting.length === 0 && hello.extensions.certWithExternPsk ? psks : fitting;
+}
+
+/**
+ * The message, with its binders: over itself alone in a first ClientHello, over
+ * ClientHello1 and HelloRetryRequest before it in a second one (RFC 8446, 4.2.11.2),
+ * whose transcript `retried` gives, in the hash of each PSK.
+ */
+export function encodeOffer(offer: ClientOffer, retried?: (hash: HashName) => TranscriptHash): Uint8Array {
   const message = encodeClientHello(offer.hello, offer.codePoints);
   const placeholders = offer.hello.extensions.preSharedKey;
   if (placeholders === undefined) return message;
   const truncated = message.subarray(0, message.length - bindersLengthBytes(placeholders));
   const binders = offer.psks.map((psk) => {
     const binderKey = psk.earlySecret.binderKey(psk.kind);
-    const transcriptHash = transcript?.snapshotWith(truncated) ?? hash(psk.hash, truncated);
+    const transcriptHash = retried?.(psk.hash).snapshotWith(truncated) ?? hash(psk.hash, truncated);
     const binder = pskBinder(psk.hash, binderKey, transcriptHash);
     binderKey.wipe();
     return binder;
@@ -234,10 +245,15 @@ function pskExtensions({ auth }: ClientEngineOptions, psks: readonly OfferedIden
   return {
     pskKeyExchangeModes: [PskKeyExchangeMode.pskDheKe],
     ...(auth === 'certificate' && psks.every(({ kind }) => kind !== 'resumption') ? { certWithExternPsk: true } : {}),
-    preSharedKey: {
-      identities: psks.map(({ identity, obfuscatedTicketAge = 0 }) => ({ identity, obfuscatedTicketAge })),
-      binders: psks.map((psk) => new Uint8Array(hashLengthBytes[psk.hash])),
-    },
+    preSharedKey: unboundPsks(psks),
+  };
+}
+
+/** pre_shared_key with room for its binders, which `encodeOffer` fills. */
+function unboundPsks(psks: readonly OfferedIdentity[]): OfferedPsks {
+  return {
+    identities: psks.map(({ identity, obfuscatedTicketAge = 0 }) => ({ identity, obfuscatedTicketAge })),
+    binders: psks.map((psk) => new Uint8Array(hashLengthBytes[psk.hash])),
   };
 }
 

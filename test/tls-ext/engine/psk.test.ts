@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { hash } from '../../../tls-ext/crypto/index.ts';
 import {
   Alert,
   type HandshakeSummary,
@@ -7,9 +8,18 @@ import {
   SecretBytes,
   TlsMisuseError,
 } from '../../../tls-ext/index.ts';
+import { EarlySecret, pskBinder } from '../../../tls-ext/key-schedule/index.ts';
+import {
+  decodeClientHello,
+  defaultCodePoints,
+  HandshakeType,
+  PskKeyExchangeMode,
+  type ReceivedClientHello,
+} from '../../../tls-ext/messages/index.ts';
 import {
   clientIdentity,
   clientOptions,
+  type EnginePair,
   enginePair,
   expectConnected,
   expectFailure,
@@ -253,11 +263,101 @@ describe('a plain external PSK', () => {
     expectFailure(none, 'server', 'ERR_TLS_HANDSHAKE_FAILURE', Alert.handshakeFailure);
   });
 
+  /** Certificates beside it, and a server of one suite whose group the client sent no share of. */
+  const besideCertificates = (cipherSuite: number, overrides: PairOptions = {}) =>
+    enginePair({
+      client: { identity: clientIdentity, psk: plain(), ...overrides.client },
+      server: {
+        requestClientCertificate: true,
+        groups: [NamedGroup.x25519],
+        cipherSuites: [cipherSuite],
+        ...overrides.server,
+      },
+      serverAnswers: { psk: () => ({ action: 'use', psk: plain() }) },
+    }).run();
+
+  for (const cookieKey of [undefined, new Uint8Array(32)]) {
+    const server = cookieKey ? { cookieKey } : {};
+    const by = cookieKey ? 'with a cookie' : 'without a cookie';
+
+    it(`stands beside certificates after a HelloRetryRequest ${by}`, () => {
+      const pair = besideCertificates(0x1301, { server });
+      expectConnected(pair);
+      expect(pair.client.summary?.psk).to.equal('plain');
+      expect(pair.client.event('peer-certificate'), 'the certificate of the server').not.to.equal(undefined);
+      expect(pair.server.event('peer-certificate'), 'that of the client').not.to.equal(undefined);
+    });
+
+    it(`stays in the second ClientHello where its hash does not fit, and leaves the certificates, ${by}`, () => {
+      const pair = besideCertificates(0x1302, { server });
+      expectConnected(pair);
+      expect(pair.client.summary).to.include({ psk: 'none', helloRetryRequest: true, cipherSuite: 0x1302 });
+      expect(pair.client.event('peer-certificate')).not.to.equal(undefined);
+      expect(pair.server.event('peer-certificate')).not.to.equal(undefined);
+      const [first, second] = clientHellos(pair);
+      for (const extensions of [first, second]) {
+        expect(extensions?.certWithExternPsk).to.equal(true);
+        expect(extensions?.pskKeyExchangeModes).to.deep.equal([PskKeyExchangeMode.pskDheKe]);
+        expect(extensions?.preSharedKey?.identities).to.deep.equal([{ identity, obfuscatedTicketAge: 0 }]);
+      }
+      // RFC 8446, 4.2.11.2, in the hash of the PSK and not of the suite.
+      const [hello1, retry, hello2] = handshakeMessages(pair);
+      const digest = (...parts: Uint8Array[]) => hash('sha256', concat(...parts));
+      const covered = concat(
+        Uint8Array.of(254, 0, 0, 32),
+        digest(hello1 as Uint8Array),
+        retry as Uint8Array,
+        (hello2 as Uint8Array).subarray(0, -35),
+      );
+      const binderKey = EarlySecret.of('sha256', plain().secret).binderKey('external');
+      expect(second?.preSharedKey?.binders).to.deep.equal([pskBinder('sha256', binderKey, digest(covered))]);
+    });
+  }
+
+  it('that does not fit the suite is told to the policy of the client, with HelloRetryRequest and without', () => {
+    const asked: HandshakeSummary[] = [];
+    const admit = (summary: HandshakeSummary) => {
+      asked.push(summary);
+      return summary.psk === 'plain';
+    };
+    for (const groups of [[NamedGroup.x25519], [NamedGroup.x25519MlKem768]]) {
+      const pair = besideCertificates(0x1302, { client: { admit }, server: { groups } });
+      expectFailure(pair, 'client', 'ERR_TLS_INSUFFICIENT_SECURITY', Alert.insufficientSecurity);
+      expect(pair.server.summary).to.equal(undefined);
+    }
+    expect(asked.map(({ psk, helloRetryRequest }) => [psk, helloRetryRequest])).to.deep.equal([
+      ['none', true],
+      ['none', false],
+    ]);
+  });
+
   it('needs a SHA-256 suite', () => {
     const options = clientOptions({ auth: 'psk', psk: plain(), cipherSuites: [0x1302] });
     expect(() => enginePair({ client: options }).run()).to.throw(TlsMisuseError);
   });
 });
+
+/** The handshake messages that went in clear, each in a record of its own, in the order of sending. */
+function handshakeMessages({ wire }: EnginePair): Uint8Array[] {
+  return wire.flatMap(({ bytes }) => {
+    const messages: Uint8Array[] = [];
+    for (let at = 0; at < bytes.length; ) {
+      const end = at + 5 + ((bytes[at + 3] as number) << 8) + (bytes[at + 4] as number);
+      if (bytes[at] === 22) messages.push(bytes.subarray(at + 5, end));
+      at = end;
+    }
+    return messages;
+  });
+}
+
+/** What each ClientHello says. */
+function clientHellos(pair: EnginePair): ReceivedClientHello['extensions'][] {
+  return handshakeMessages(pair)
+    .filter((message) => message[0] === HandshakeType.clientHello)
+    .map((message) => decodeClientHello(message.subarray(4), defaultCodePoints).extensions);
+}
+
+const concat = (...parts: readonly Uint8Array[]) => Uint8Array.of(...parts.flatMap((part) => [...part]));
 
 /** Content types of the records in some bytes. */
 function recordTypes(writes: readonly Uint8Array[]): number[] {

@@ -1,4 +1,5 @@
 /** What a client must not accept in ServerHello, HelloRetryRequest and EncryptedExtensions. */
+import { SecretBytes } from '../../../../tls-ext/bytes/index.ts';
 import { decodeClientHello, defaultCodePoints, isGrease } from '../../../../tls-ext/messages/index.ts';
 import {
   casesAgainst,
@@ -10,6 +11,7 @@ import {
   unexpectedMessage,
   unsupportedExtension,
 } from '../case.ts';
+import type { Scenario } from '../handshakes.ts';
 import type { ScriptedPeer } from '../scripted-peer.ts';
 import {
   addExtension,
@@ -47,6 +49,14 @@ const retry = { retry: true } as const;
 const psk = { psk: 'beside-certificates' } as const;
 const pskAlone = { psk: 'alone' } as const;
 const noKey = { psk: 'unavailable' } as const;
+
+/** SHA-256 is its hash; a new one for each engine, which wipes it. */
+const plainPskOfAnotherHash: Scenario['client'] = {
+  cipherSuites: [0x1301, 0x1302],
+  get psk() {
+    return { kind: 'plain', identity: Uint8Array.of(1), secret: new SecretBytes(new Uint8Array(32).fill(1)) } as const;
+  },
+};
 
 const sessionIdAt = 4 + 2 + 32 + 1;
 const suiteAt = sessionIdAt + 32;
@@ -121,6 +131,16 @@ export const clientHelloCases = [
       setExtension(SH, 41, 0, 1),
       illegalParameter,
       { ...psk, client: { cipherSuites: [0x1301, 0x1302] } },
+    ],
+    'ServerHello with the PSK that fits no suite of HelloRetryRequest': [
+      both(
+        setByte(HRR, suiteAt + 1, 2),
+        setByte(SH, suiteAt + 1, 2),
+        addExtension(SH, extension(33)),
+        addExtension(SH, extension(41, 0, 0)),
+      ),
+      illegalParameter,
+      { ...retry, client: plainPskOfAnotherHash },
     ],
     'ServerHello with the PSK but without extension 33': [removeExtension(SH, 33), handshakeFailure, psk],
     'ServerHello with extension 33 but without the PSK': [removeExtension(SH, 41), illegalParameter, psk],

@@ -411,6 +411,11 @@ export const serverHelloCases = [
       illegalParameter,
       { ...psk, retry: true },
     ],
+    'the second ClientHello with extension 33 but without the PSK': [
+      removeExtension(CH2, 41),
+      missingExtension,
+      { ...psk, retry: true },
+    ],
     'the second ClientHello with another qkd_psk': [
       setExtension(CH2, 0xff51, 0, 1, 4, 1),
       illegalParameter,
