@@ -2,6 +2,11 @@
  * The engine's public face: bytes in, bytes and events out. No socket, timer,
  * clock or ambient randomness; the adapter in proxy/ owns those.
  *
+ * Deadlines: none of them is the engine's, since it has no clock. A peer that
+ * says nothing is waited for, in a handshake, in a rekey, and in a `closeWrite`
+ * behind that rekey. Whoever owns the engine gives each its time, and calls
+ * `abort` when that has passed: the alert goes out at once, whatever waits.
+ *
  * Ownership: bytes passed into a method are borrowed for that call only. Bytes
  * in an event belong to the receiver until it calls `release` (if there is
  * one), at the latest; after that they are overwritten.
@@ -329,9 +334,13 @@ export interface TlsEngine {
   sendInPlace(buffer: Uint8Array, start: number, end: number): EngineEvent[];
   providePsk(decision: PskDecision): EngineEvent[];
   provideVerdict(verdict: PeerVerdict): EngineEvent[];
-  /** Sends close_notify; receiving goes on (half-close). A client with a rekey under way sends it when that has ended. */
+  /**
+   * Sends close_notify; receiving goes on (half-close). A client with a rekey under way sends it when that has ended:
+   * then the call has no `write`, and the one of close_notify comes with `rekeyed` or `rekey-refused`. A peer that never
+   * answers keeps it waiting for ever, so the owner needs a deadline, and `abort`s when it passes.
+   */
   closeWrite(): EngineEvent[];
-  /** Sends this alert and ends. */
+  /** Sends this alert and ends, at once: what waited, as a close for a rekey, comes to nothing, and no event tells of it. */
   abort(alert: Alert): EngineEvent[];
   /** RFC 9846 exporter (RFC 8446, 7.5). After `handshake-complete`. */
   exportKeyingMaterial(label: string, context: Uint8Array, lengthBytes: number): Uint8Array;
@@ -343,7 +352,7 @@ export interface TlsEngine {
   issueTicket(ticket: TicketHandle): IssuedTicket | undefined;
   /**
    * Client: starts a rekey, with a key (whose context has purpose `rekey`) or without. Takes ownership of the key.
-   * Only while `rekeyPossible`; ends in `rekeyed` or `rekey-refused`.
+   * Only while `rekeyPossible`; ends in `rekeyed` or `rekey-refused`, or with the connection.
    */
   rekey(key?: QkdPsk): EngineEvent[];
   /** Server: asks the client for a rekey, once in an epoch. Does nothing if that was done, or a rekey is under way or no longer possible. */

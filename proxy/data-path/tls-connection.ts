@@ -33,8 +33,8 @@ import { IdleTimer } from './idle-timer.ts';
 import { type AcceptedSocket, dial, remoteAddressOf, type SocketAddress } from './raw-socket.ts';
 import { tlsReadBuffer } from './read-buffers.ts';
 
-/** How long a closing connection waits for the peer's end. */
-const LINGER_MS = 2_000;
+/** How long a closing connection waits for the peer's end, and before that for the end of a rekey under way. */
+export const LINGER_MS = 2_000;
 
 type State = 'handshaking' | 'open' | 'closing' | 'closed';
 
@@ -270,7 +270,7 @@ export class TlsConnection {
 
   /** A rekey is under way, and close_notify comes behind it. What else comes is of no interest. */
   #awaitRekeyEnd(): void {
-    this.#timer = setTimeout(() => this.#beginClosing(), LINGER_MS);
+    this.#timer = setTimeout(() => this.#rekeyLate(), LINGER_MS);
     this.#idleTimer.set(0);
     this.resumeReading();
   }
@@ -405,6 +405,12 @@ export class TlsConnection {
     const failure = new ProxyError(ProxyErrorCode.handshakeTimeout, `no ${doing} within ${timeoutMs} ms`);
     // "canceling the handshake for some reason unrelated to a protocol failure" (RFC 8446, 6.1)
     this.abort(Alerts.userCanceled, failure);
+  }
+
+  /** The peer leaves a rekey unanswered. close_notify can't be said now, and without a word the end would be a truncation. */
+  #rekeyLate(): void {
+    this.#run(() => this.#engine.abort(Alerts.internalError));
+    this.#beginClosing();
   }
 
   #onTransportEnd(): void {

@@ -1,6 +1,6 @@
 /** A rekey and the end of its connection: what waits for what, and what comes to nothing. */
 import { expect } from 'chai';
-import { Alert, TlsMisuseError } from '../../../tls-ext/index.ts';
+import { Alert, type EngineEvent, TlsMisuseError } from '../../../tls-ext/index.ts';
 import type { EnginePair, RekeyKeyRequired } from './engine-pair.ts';
 import { askedPair, expectEpoch, referenceOf, rekey, rekeyEvents, rekeyKey, rekeyPair } from './rekey-pair.ts';
 
@@ -32,6 +32,26 @@ describe('a rekey and the end of the connection', () => {
     pair.deliver();
     expect(pair.server.event('closed')).not.to.equal(undefined);
     expectEpoch(pair, 0);
+  });
+
+  it('no answer keeps close_notify waiting, until the owner has waited long enough and aborts', () => {
+    const pair = askedPair();
+    pair.client.take(pair.client.engine.closeWrite());
+    pair.server.take(pair.server.engine.send(Uint8Array.of(1, 2)));
+    pair.deliver();
+    expect(pair.client.received, 'data goes on').to.deep.equal([1, 2]);
+    expect(pair.server.event('closed')).to.equal(undefined);
+    const [alert, ...more] = pair.client.engine.abort(Alert.internalError);
+    expect(more).to.deep.equal([]);
+    pair.client.take([alert as EngineEvent]);
+    pair.deliver();
+    expect(pair.server.error).to.include({ code: 'ERR_TLS_PEER_ALERT', alert: Alert.internalError });
+    expect(pair.server.event('closed'), 'no close_notify stands in front of it').to.equal(undefined);
+    expect(pair.client.engine.closeWrite()).to.deep.equal([]);
+    const late = rekeyKey(1);
+    pair.server.take(pair.server.engine.provideRekeyKey(late));
+    expect(late.secret.wiped).to.equal(true);
+    expect(rekeyEvents(pair.client)).to.deep.equal([]);
   });
 
   it('a server that closes while it looks for the key does not answer; both stay, and the key is not used', () => {
