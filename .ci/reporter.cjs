@@ -1,4 +1,4 @@
-/** Mocha's spec reporter, which also writes counts and the names of skipped tests to $QSTUNNEL_CI_REPORT. */
+/** Mocha's spec reporter, which also writes counts, failures and the names of skipped tests to $QSTUNNEL_CI_REPORT. */
 const { writeFileSync } = require('node:fs');
 const { reporters } = require('mocha');
 
@@ -6,10 +6,12 @@ module.exports = class CiReporter extends reporters.Spec {
   constructor(runner, options) {
     super(runner, options);
     const skipped = [];
+    const failures = [];
     runner.on('pending', (test) => skipped.push(test.fullTitle()));
+    runner.on('fail', (test, error) => failures.push(`${test.fullTitle()}\n${error?.stack ?? error}`));
     runner.once('end', () => {
-      const { passes, failures } = this.stats;
-      writeFileSync(process.env.QSTUNNEL_CI_REPORT, JSON.stringify({ passed: passes, failed: failures, skipped }));
+      const { passes } = this.stats;
+      writeFileSync(process.env.QSTUNNEL_CI_REPORT, JSON.stringify({ passed: passes, failures, skipped }));
     });
   }
 };

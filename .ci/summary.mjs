@@ -22,12 +22,15 @@ for (const suite of suites) {
     complaints.push(`${suite}: ended without a report (exit code ${read(`${suite}.status`)}; 124 = out of time)`);
     continue;
   }
-  const { passed, failed, skipped } = JSON.parse(read(`${suite}.json`));
+  const { passed, failures, skipped } = JSON.parse(read(`${suite}.json`));
+  const failed = failures.length;
   total.passed += passed;
   total.failed += failed;
   total.skipped += skipped.length;
   if (passed === 0) complaints.push(`${suite}: no test passed`);
-  if (failed > 0) complaints.push(`${suite}: ${failed} failed`);
+  // Again, and cut short: of a long output often only the end is kept.
+  for (const failure of failures)
+    complaints.push(`${suite} failed: ${failure.slice(0, 1_500).replaceAll('\n', '\n  ')}`);
   const status = read(`${suite}.status`);
   if (failed === 0 && status !== '0')
     complaints.push(`${suite}: exit code ${status} (124 = something kept it running)`);
