@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 
 const TICKS_PER_SECOND = 100; // USER_HZ, the same on every Linux architecture that Node supports
@@ -49,19 +49,28 @@ export async function stop(child: ChildProcess): Promise<void> {
   await once(child, 'exit');
 }
 
-/** Resolves once something accepts connections on this port. */
+/**
+ * Resolves once something listens on this port. Asks the kernel: a connection
+ * made to find out would be carried to the backend, and iperf3 takes one for a test.
+ */
 export async function listening(port: number, child: ReturnType<typeof start>, withinMs = 10_000): Promise<void> {
   for (let waited = 0; waited < withinMs; waited += 50) {
     if (child.exitCode !== null) throw new Error(`${child.spawnfile} ended with ${child.exitCode}:\n${child.output()}`);
-    const ok = await new Promise<boolean>((resolve) => {
-      const socket = connect(port, '127.0.0.1', () => {
-        socket.destroy();
-        resolve(true);
-      });
-      socket.on('error', () => resolve(false));
-    });
-    if (ok) return;
+    if (isListening(port)) return;
     await delay(50);
   }
   throw new Error(`${child.spawnfile} does not listen on ${port}:\n${child.output()}`);
+}
+
+const LISTEN = '0A';
+
+/** As proc_net_tcp(5) has it: local address in the second column, state in the fourth, in hex. */
+function isListening(port: number): boolean {
+  const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  return ['/proc/net/tcp', '/proc/net/tcp6'].some((table) =>
+    readFileSync(table, 'latin1')
+      .split('\n')
+      .map((line) => line.trim().split(/\s+/))
+      .some(([, local, , state]) => state === LISTEN && local?.endsWith(suffix)),
+  );
 }
