@@ -244,7 +244,7 @@ export class TlsConnection {
   }
 
   /** Ends with an alert, so that the peer can't take it for an orderly end. */
-  abort(alert: Alert, failure: Error): void {
+  abort(alert: Alert, failure?: Error): void {
     if (this.#state === 'closing' || this.#state === 'closed') return;
     this.#failure ??= failure;
     if (this.#connected) this.#run(() => this.#engine.abort(alert));
@@ -268,9 +268,9 @@ export class TlsConnection {
     return this.#state === 'open' && !this.#writeClosed && this.#engineAlive;
   }
 
-  /** A rekey is under way, and close_notify comes behind it. What else comes is of no interest. */
+  /** A rekey is under way, and close_notify comes behind it, or an alert if the peer does not answer. What else comes is of no interest. */
   #awaitRekeyEnd(): void {
-    this.#timer = setTimeout(() => this.#rekeyLate(), LINGER_MS);
+    this.#timer = setTimeout(() => this.abort(Alerts.internalError), LINGER_MS);
     this.#idleTimer.set(0);
     this.resumeReading();
   }
@@ -405,12 +405,6 @@ export class TlsConnection {
     const failure = new ProxyError(ProxyErrorCode.handshakeTimeout, `no ${doing} within ${timeoutMs} ms`);
     // "canceling the handshake for some reason unrelated to a protocol failure" (RFC 8446, 6.1)
     this.abort(Alerts.userCanceled, failure);
-  }
-
-  /** The peer leaves a rekey unanswered. close_notify can't be said now, and without a word the end would be a truncation. */
-  #rekeyLate(): void {
-    this.#run(() => this.#engine.abort(Alerts.internalError));
-    this.#beginClosing();
   }
 
   #onTransportEnd(): void {

@@ -285,6 +285,7 @@ export class KeyChannelAnswerer implements AnswererApi {
       const place = { connection, batch: message.batch, position, batchKeys };
       const known = this.#keys.get(id);
       if (known?.instance === instance) {
+        known.batchKeys.delete(known);
         Object.assign(known, place);
         batchKeys.add(known);
         if (!constantTimeEqual(known.drawerCheck, announcement.check)) {

@@ -5,7 +5,9 @@ const root = new URL('../../', import.meta.url);
 
 function readSources(): string {
   return readdirSync(root, { recursive: true, encoding: 'utf8' })
-    .filter((path) => /\.(test|long)\.ts$/.test(path) || /misbehaving\/cases\/.*\.ts$/.test(path))
+    .filter(
+      (path) => /\.(test|long)\.ts$/.test(path) || /(?:misbehaving\/cases\/.*|key-channel\/cases)\.ts$/.test(path),
+    )
     .map((path) => readFileSync(new URL(path, root), 'utf8'))
     .join('\n');
 }

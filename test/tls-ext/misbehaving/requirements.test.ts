@@ -1,21 +1,24 @@
 /** docs/tls-requirements.md and the cases say the same. */
 import { expect } from 'chai';
 import { alertName } from '../../../tls-ext/index.ts';
+import { channelCases } from '../key-channel/cases.ts';
 import { allCases } from './cases/index.ts';
 import { isNamedTest, readDocument } from './named-tests.ts';
 
 interface Row {
   readonly ends: string;
-  readonly cases: readonly string[];
+  readonly named: readonly string[];
   readonly titles: readonly string[];
   readonly text: string;
 }
 
 const captured = (text: string, pattern: RegExp) => [...text.matchAll(pattern)].map(([, name]) => name as string);
 
-/** `both: x` stands for the case of each role. */
-const expand = (name: string) =>
-  name.startsWith('both: ') ? ['client', 'server'].map((role) => role + name.slice(4)) : [name];
+/** `both: x` and `each: x` stand for the case of each role, of TLS and of the key channel. */
+const expand = (name: string) => {
+  const roles = name.startsWith('both: ') ? ['client', 'server'] : ['answerer', 'drawer'];
+  return /^(?:both|each): /.test(name) ? roles.map((role) => role + name.slice(4)) : [name];
+};
 
 const rows: readonly Row[] = readDocument('tls-requirements.md')
   .split('\n')
@@ -25,36 +28,43 @@ const rows: readonly Row[] = readDocument('tls-requirements.md')
     const cell = cells[4] ?? '';
     return {
       ends: cells[3] ?? '',
-      cases: captured(cell, /`((?:client|server|both): [^`]*)`/g).flatMap(expand),
+      named: captured(cell, /`((?:client|server|both|answerer|drawer|each): [^`]*)`/g).flatMap(expand),
       titles: captured(cell, /(?<![\w*])\*([^*]+)\*/g),
       text: cell.replaceAll(/`[^`]*`|\*[^*]*\*|<br>/g, '').trim(),
     };
   });
 
-const endOf = ({ ends }: (typeof allCases)[number]) =>
-  ends === 'connected' ? 'connected' : `${alertName(ends[1])} (${ends[0]})`;
+/** Each case with its end, as the table writes it. */
+const cases: readonly (readonly [name: string, end: string])[] = [
+  ...allCases.map(({ name, ends }) => {
+    return [name, ends === 'connected' ? ends : `${alertName(ends[1])} (${ends[0]})`] as const;
+  }),
+  ...channelCases.map(({ name, ends }) => {
+    return [name, ends === 'open' ? ends : `${ends[1] ?? 'no abort'} (${ends[0]})`] as const;
+  }),
+];
 
 describe('docs/tls-requirements.md', () => {
-  const byName = new Map(allCases.map((one) => [one.name, one]));
+  const endOf = new Map(cases);
 
   it('cases have names of their own', () => {
-    expect(byName.size).to.equal(allCases.length);
+    expect(endOf.size).to.equal(cases.length);
   });
 
   it('names cases that exist, with the end that they expect', () => {
-    const wrong = rows.flatMap(({ cases, ends }) =>
-      cases.flatMap((name) => {
-        const found = byName.get(name);
-        if (found === undefined) return [`${name}: no such case`];
-        return endOf(found) === ends ? [] : [`${name}: ends with ${endOf(found)}, the table says ${ends}`];
+    const wrong = rows.flatMap(({ named, ends }) =>
+      named.flatMap((name) => {
+        const end = endOf.get(name);
+        if (end === undefined) return [`${name}: no such case`];
+        return end === ends ? [] : [`${name}: ends with ${end}, the table says ${ends}`];
       }),
     );
     expect(wrong).to.deep.equal([]);
   });
 
   it('names every case', () => {
-    const named = new Set(rows.flatMap(({ cases }) => cases));
-    expect(allCases.filter(({ name }) => !named.has(name)).map(({ name }) => name)).to.deep.equal([]);
+    const named = new Set(rows.flatMap((row) => row.named));
+    expect(cases.map(([name]) => name).filter((name) => !named.has(name))).to.deep.equal([]);
   });
 
   it('names tests that exist', () => {
@@ -63,8 +73,8 @@ describe('docs/tls-requirements.md', () => {
 
   it('has a case, a test or a reason in every row', () => {
     expect(rows.length).to.be.greaterThan(100);
-    for (const { cases, titles, text } of rows) {
-      if (cases.length + titles.length === 0) expect(text.length, text).to.be.greaterThan(20);
+    for (const { named, titles, text } of rows) {
+      if (named.length + titles.length === 0) expect(text.length, text).to.be.greaterThan(20);
     }
   });
 });
