@@ -28,6 +28,7 @@ import type {
   KeyHandler,
   TlsConnectionOptions,
 } from './connection-handlers.ts';
+import { EngineEvents } from './engine-events.ts';
 import { CONGESTED_BYTES, RELIEVED_BYTES } from './flow-control.ts';
 import { IdleTimer } from './idle-timer.ts';
 import { type AcceptedSocket, dial, remoteAddressOf, type SocketAddress } from './raw-socket.ts';
@@ -58,9 +59,7 @@ export class TlsConnection {
   #reliefWanted = false;
   #timer: NodeJS.Timeout | undefined;
   #engineAlive = true;
-  readonly #pending: EngineEvent[] = [];
-  #nextPending = 0;
-  #dispatching = false;
+  readonly #events = new EngineEvents((event) => this.#dispatch(event));
 
   private constructor(options: TlsConnectionOptions, connected: boolean) {
     this.#engine = options.engine;
@@ -291,24 +290,14 @@ export class TlsConnection {
 
   #run(call: () => EngineEvent[]): void {
     if (!this.#engineAlive) return;
+    let handled: boolean;
     try {
-      this.#pending.push(...call());
+      handled = this.#events.handle(call());
     } catch (error) {
       this.#crash(error);
       return;
     }
-    // An event's handler may call the engine again; its events come after the ones already here.
-    if (this.#dispatching) return;
-    this.#dispatching = true;
-    try {
-      while (this.#nextPending < this.#pending.length)
-        this.#dispatch(this.#pending[this.#nextPending++] as EngineEvent);
-    } catch (error) {
-      this.#crash(error);
-    }
-    this.#pending.length = 0;
-    this.#nextPending = 0;
-    this.#dispatching = false;
+    if (!handled) return;
     if (this.#state === 'closing') this.#endSocket();
   }
 
@@ -386,7 +375,7 @@ export class TlsConnection {
     clearTimeout(this.#timer);
     this.#idleTimer.set(0);
     // What the engine still has to say, such as an alert, stands in the queue that is being worked off.
-    if (!this.#dispatching) this.#endSocket();
+    if (!this.#events.handling) this.#endSocket();
   }
 
   #endSocket(): void {
@@ -440,11 +429,7 @@ export class TlsConnection {
   #destroyEngine(): void {
     if (!this.#engineAlive) return;
     this.#engineAlive = false;
-    // Nobody will look at these any more; their memory goes back.
-    for (const event of this.#pending.slice(this.#nextPending)) {
-      if (event.type === 'plaintext' || event.type === 'write') event.release?.();
-    }
-    this.#pending.length = this.#nextPending;
+    this.#events.drop();
     this.#engine.destroy();
   }
 }
