@@ -9,26 +9,37 @@ const BLOCK_BYTES = 4 * MIB + 12_345;
 
 export interface RandomStream {
   readonly block: Buffer;
-  readonly lengthBytes: number;
+  /** Bytes still to send when so many are sent; 0: it is over. */
+  remaining(sentBytes: number): number;
+  /** Bytes sent so far. */
+  sentBytes: number;
 }
 
-export function randomStream(lengthBytes: number): RandomStream {
-  return { block: randomBytes(BLOCK_BYTES), lengthBytes };
+/** `lengthBytes`, and where `enough` is given as much more as it takes until that is so. */
+export function randomStream(lengthBytes: number, enough: () => boolean = () => true): RandomStream {
+  return {
+    block: randomBytes(BLOCK_BYTES),
+    remaining: (sent) => (sent < lengthBytes ? lengthBytes - sent : enough() ? 0 : MIB),
+    sentBytes: 0,
+  };
 }
 
 /** Sends it in chunks of very different lengths, and ends the socket. */
-export async function send(socket: Socket, { block, lengthBytes }: RandomStream): Promise<void> {
-  for (let at = 0; at < lengthBytes; ) {
+export async function send(socket: Socket, stream: RandomStream): Promise<void> {
+  const { block } = stream;
+  for (let at = 0, remaining = stream.remaining(0); remaining > 0; remaining = stream.remaining(at)) {
     const start = at % block.length;
-    const length = Math.min(lengthBytes - at, 1 + ((at * 7_919) % 900_000), block.length - start);
-    if (!socket.write(block.subarray(start, start + length))) await once(socket, 'drain');
+    const length = Math.min(remaining, 1 + ((at * 7_919) % 900_000), block.length - start);
     at += length;
+    stream.sentBytes = at;
+    if (!socket.write(block.subarray(start, start + length))) await once(socket, 'drain');
   }
   socket.end();
 }
 
 /** Reads to the end and resolves if exactly this came; the socket stays open for writing. */
-export async function receive(socket: Socket, { block, lengthBytes }: RandomStream): Promise<void> {
+export async function receive(socket: Socket, stream: RandomStream): Promise<void> {
+  const { block } = stream;
   let at = 0;
   for await (const chunk of socket.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     for (let taken = 0; taken < chunk.length; ) {
@@ -41,5 +52,5 @@ export async function receive(socket: Socket, { block, lengthBytes }: RandomStre
       at += length;
     }
   }
-  if (at !== lengthBytes) throw new Error(`${at} bytes came, ${lengthBytes} were sent`);
+  if (at !== stream.sentBytes) throw new Error(`${at} bytes came, ${stream.sentBytes} were sent`);
 }
