@@ -242,6 +242,8 @@ export class TlsEndpoint implements TlsEngine {
 
   #receiveApplicationData({ bytes, release }: OpenedRecord): void {
     if (this.#postHandshake === undefined) throw unexpectedMessage('application data before Finished');
+    // An empty one hides how much there is to say (RFC 8446, 5.1). It is not pooled.
+    if (bytes.length === 0) return;
     this.#events.push({ type: 'plaintext', bytes, ...(release === undefined ? {} : { release }) });
     this.#postHandshake.applicationData(bytes.length);
   }

@@ -1,12 +1,12 @@
 /** The same ClientHello, changed in some way or other, to our server and to OpenSSL's: the same outcome, or a written reason. */
 import { expect } from 'chai';
 import { plaintextRecord } from '../tls-ext/record/record-fixtures.ts';
+import { explain } from './client-hello-differences.ts';
 import { changedHello, seeds } from './client-hellos.ts';
-import { compare } from './compare.ts';
-import { explain } from './differences.ts';
 import { askOpenssl } from './openssl-server.ts';
 import { askOurs } from './our-server.ts';
 import { outcomeOf } from './outcome.ts';
+import { compareServers } from './servers.ts';
 
 const CASES = 1_000;
 
@@ -22,7 +22,7 @@ describe('a ClientHello to our server and to OpenSSL’s', () => {
 
   it(`changed in ${CASES} seeded ways: the same outcome, or one of the written differences`, async function () {
     this.timeout(120_000);
-    const { same, unexplained } = await compare(1, CASES);
+    const { same, unexplained } = await compareServers(1, CASES);
     expect(unexplained).to.deep.equal([]);
     // The changes are of use only if they lead everywhere.
     for (const outcome of ['hello', 'retry', 'decode_error', 'illegal_parameter', 'missing_extension', 'nothing']) {

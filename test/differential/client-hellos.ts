@@ -8,7 +8,7 @@ import { pick, type Random, seededRandom } from '../fuzz/random.ts';
 import { tlsDictionary } from '../fuzz/targets/messages.ts';
 import { editExtensions, type RawExtension, withBody } from '../tls-ext/misbehaving/scripts.ts';
 import { plaintextRecord } from '../tls-ext/record/record-fixtures.ts';
-import { ALPN } from './openssl-server.ts';
+import { ALPN } from './credentials.ts';
 
 const RECORD_HEADER_BYTES = 5;
 

@@ -1,8 +1,17 @@
-import { changedHello } from './client-hellos.ts';
-import { type Difference, explain } from './differences.ts';
-import { askOpenssl } from './openssl-server.ts';
-import { askOurs } from './our-server.ts';
-import { outcomeOf } from './outcome.ts';
+import type { Difference, Explain } from './difference.ts';
+
+/** What one end made of a case: the outcome, and its reason for it. */
+export interface Answer {
+  readonly outcome: string;
+  readonly reason: string | undefined;
+}
+
+export interface Asked {
+  readonly ours: Answer;
+  readonly openssl: Answer;
+  /** What the case is, for reports and for differences that hold in some cases only. */
+  readonly what?: string;
+}
 
 export interface Comparison {
   /** Outcomes that are the same, by their first word. */
@@ -12,19 +21,25 @@ export interface Comparison {
   readonly unexplained: string[];
 }
 
-/** Asks both servers about the cases from `first` on. */
-export async function compare(first: number, count: number): Promise<Comparison> {
+/** Asks both ends about the cases from `first` on. */
+export async function compare(
+  first: number,
+  count: number,
+  ask: (number: number) => Promise<Asked>,
+  explain: Explain,
+): Promise<Comparison> {
   const comparison: Comparison = { same: new Map(), explained: new Map(), unexplained: [] };
   for (let number = first; number < first + count; number++) {
-    const bytes = changedHello(number);
-    const [ours, openssl] = [askOurs(bytes), await askOpenssl(bytes)];
-    const [ourOutcome, theirOutcome] = [outcomeOf(ours.bytes), outcomeOf(openssl.bytes)];
-    if (ourOutcome === theirOutcome) {
-      const word = ourOutcome.split(' ')[0] as string;
+    const { ours, openssl, what } = await ask(number);
+    if (ours.outcome === openssl.outcome) {
+      const word = ours.outcome.split(' ')[0] as string;
       comparison.same.set(word, (comparison.same.get(word) ?? 0) + 1);
       continue;
     }
-    const told = [`${ourOutcome}: ${ours.reason}`, `${theirOutcome}: ${openssl.reason}`] as const;
+    const told = [
+      `${ours.outcome}: ${ours.reason}${what === undefined ? '' : ` [${what}]`}`,
+      `${openssl.outcome}: ${openssl.reason}`,
+    ] as const;
     const difference = explain(...told);
     if (difference === undefined) comparison.unexplained.push(`case ${number}: ${told.join(' | ')}`);
     else comparison.explained.set(difference, (comparison.explained.get(difference) ?? 0) + 1);

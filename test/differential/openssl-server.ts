@@ -1,23 +1,16 @@
 /** Node's OpenSSL as a TLS 1.3 server in this process: bytes in, bytes out, no socket. */
 import { Duplex } from 'node:stream';
 import { createSecureContext, type SecureContext, TLSSocket } from 'node:tls';
-import { createCa, issueLeaf } from '../../certs/index.ts';
 import { concatBytes } from '../../tls-ext/bytes/index.ts';
-
-const nowMs = Date.now();
-const ca = await createCa({ commonName: 'differential', nowMs });
-export const credential = await issueLeaf(ca, 'proxy', { commonName: 'server', nowMs, saeIds: ['server'] });
-
-export const CIPHER_SUITES = 'TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256';
-export const ALPN = 'qstunnel';
+import { ALPN, CIPHER_SUITES, GROUPS, serverCredential } from './credentials.ts';
 
 const context: SecureContext = createSecureContext({
-  cert: credential.certPem,
-  key: credential.keyPem,
+  cert: serverCredential.certPem,
+  key: serverCredential.keyPem,
   minVersion: 'TLSv1.3',
   maxVersion: 'TLSv1.3',
   ciphers: CIPHER_SUITES,
-  ecdhCurve: 'X25519:P-256',
+  ecdhCurve: GROUPS,
   honorCipherOrder: true,
 });
 

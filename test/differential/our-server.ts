@@ -1,13 +1,10 @@
 /** Our engine, set up like the OpenSSL beside it. */
-import { createPrivateKey } from 'node:crypto';
-import { loadIdentity } from '../../certs/index.ts';
 import { concatBytes } from '../../tls-ext/bytes/index.ts';
-import { createServerEngine, type EngineEvent, signatureSchemes, signingKeyOf } from '../../tls-ext/index.ts';
+import { createServerEngine, type EngineEvent, signatureSchemes } from '../../tls-ext/index.ts';
 import { random } from '../tls-ext/engine/engine-pair.ts';
-import { ALPN, credential } from './openssl-server.ts';
+import { ALPN, identityOf, serverCredential } from './credentials.ts';
 
-const { chainDer } = loadIdentity(credential.certPem, credential.keyPem);
-const identity = { chain: chainDer, ...signingKeyOf(createPrivateKey(credential.keyPem)) };
+const identity = identityOf(serverCredential);
 
 export interface OurAnswer {
   readonly bytes: Uint8Array;

@@ -1,9 +1,10 @@
-/** What a server's answer to a ClientHello comes to. */
+/** What an end's answer comes to. */
 import { Alert, alertName } from '../../tls-ext/alert.ts';
+import { hexOf } from '../../tls-ext/bytes/index.ts';
 import { decodeServerHello, HandshakeType } from '../../tls-ext/messages/index.ts';
 import { ContentType } from '../../tls-ext/record/index.ts';
 
-/** `hello SUITE GROUP`, `retry SUITE GROUP`, an alert's name, or `nothing`. */
+/** A server's, to a ClientHello: `hello SUITE GROUP`, `retry SUITE GROUP`, an alert's name, or `nothing`. */
 export function outcomeOf(answer: Uint8Array): string {
   const type = answer[0];
   if (type === undefined) return 'nothing';
@@ -15,4 +16,10 @@ export function outcomeOf(answer: Uint8Array): string {
   const suite = hello.cipherSuite.toString(16);
   if (hello.kind === 'hello-retry-request') return `retry ${suite} ${hello.extensions.keyShare?.toString(16)}`;
   return `hello ${suite} ${hello.extensions.keyShare?.group.toString(16)}`;
+}
+
+/** An alert's name, `data` if the client got the data behind the handshake, or `nothing`: it waited for more. */
+export function clientOutcome(alert: number | undefined, received: readonly number[], data: Uint8Array): string {
+  if (alert !== undefined && alert !== Alert.closeNotify) return alertName(alert);
+  return hexOf(Uint8Array.from(received)) === hexOf(data) ? 'data' : 'nothing';
 }

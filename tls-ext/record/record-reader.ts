@@ -155,7 +155,9 @@ export class RecordReader {
       throw this.#failed(error);
     }
     const gathered =
-      record?.type === ContentType.applicationData && this.#input.applicationDataFollows(MAX_CIPHERTEXT_BYTES)
+      record?.type === ContentType.applicationData &&
+      record.bytes.length > 0 &&
+      this.#input.applicationDataFollows(MAX_CIPHERTEXT_BYTES)
         ? this.#gather(record)
         : record;
     this.#lastInner = undefined;
@@ -258,17 +260,16 @@ export class RecordReader {
     return this.#innerContent(inner);
   }
 
-  /** Takes TLSInnerPlaintext apart; `undefined` for application data without content. */
-  #innerContent(inner: Uint8Array): OpenedRecord | undefined {
+  /** Takes TLSInnerPlaintext apart. Application data may be empty: whether it may stand here is not known here. */
+  #innerContent(inner: Uint8Array): OpenedRecord {
     let contentBytes = inner.length - 1;
     while (contentBytes >= 0 && inner[contentBytes] === 0) contentBytes--;
     if (contentBytes < 0) throw unexpectedRecord('protected record of padding only');
     const type = inner[contentBytes];
     switch (type) {
       case ContentType.applicationData:
-        if (contentBytes === 0) {
-          if (++this.#emptyRecords > MAX_EMPTY_RECORDS) throw unexpectedRecord('too many empty records');
-          return undefined;
+        if (contentBytes === 0 && ++this.#emptyRecords > MAX_EMPTY_RECORDS) {
+          throw unexpectedRecord('too many empty records');
         }
         break;
       case ContentType.handshake:

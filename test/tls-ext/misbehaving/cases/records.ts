@@ -66,6 +66,8 @@ export const recordCases = casesAgainstBoth({
   'change_cipher_spec inside of a handshake message': [inside((peer) => peer.plaintext(20, one)), unexpectedMessage],
   'an alert inside of a handshake message': [inside((peer) => peer.record(21, alert(1, 90))), unexpectedMessage],
   'application data inside of a handshake message': [inside((peer) => peer.record(23, data)), unexpectedMessage],
+  'empty application data inside of a handshake message': [inside((peer) => peer.record(23, none)), unexpectedMessage],
+  'empty application data before Finished': [before(FIN, sendRecord(23, none, 2)), unexpectedMessage],
   'an empty handshake record': [before(FIN, sendRecord(22, none)), unexpectedMessage],
   'an empty handshake record with padding': [before(FIN, sendRecord(22, none, 7)), unexpectedMessage],
   'an empty alert': [before(FIN, sendRecord(21, none, 3)), unexpectedMessage],

@@ -2,12 +2,7 @@
  * Where our server and OpenSSL's answer the same bytes differently, and why that is right or of no matter. Patterns
  * match `OUTCOME: REASON`; ours gives its error's message as reason, OpenSSL its code.
  */
-
-export interface Difference {
-  readonly ours: RegExp;
-  readonly openssl: RegExp;
-  readonly why: string;
-}
+import { type Difference, explainer } from './difference.ts';
 
 const accepted = /^(?:hello|retry) /;
 
@@ -136,13 +131,5 @@ const alerts: readonly Difference[] = [
   },
 ];
 
-const both = /^(?!hello |retry |nothing)/;
-
-/** The first that fits; alerts only differ where both refuse. */
-export function explain(ours: string, openssl: string): Difference | undefined {
-  const fits = ({ ours: a, openssl: b }: Difference) => a.test(ours) && b.test(openssl);
-  const refusals = both.test(ours) && both.test(openssl) ? alerts : [];
-  return [...decisions, ...silences, ...refusals].find(fits);
-}
-
 export const differences: readonly Difference[] = [...decisions, ...silences, ...alerts];
+export const explain = explainer([...decisions, ...silences], alerts, /^(?!hello |retry |nothing)/);
