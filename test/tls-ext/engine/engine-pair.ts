@@ -219,7 +219,9 @@ export class EnginePair {
     return this.deliver();
   }
 
-  deliver(): this {
+  /** By turns; `first` matters where what both have to say crosses. */
+  deliver(first: 'client' | 'server' = 'client'): this {
+    if (first === 'server') this.#move('server', this.server, this.client);
     while (this.client.outbox.length > 0 || this.server.outbox.length > 0) {
       this.#move('client', this.client, this.server);
       this.#move('server', this.server, this.client);

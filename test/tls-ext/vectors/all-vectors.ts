@@ -2,7 +2,8 @@
 import { channelScenarios } from './channel-scenarios.ts';
 import { recordConnection } from './connection-recorder.ts';
 import { handshakeScenarios } from './connection-scenarios.ts';
-import { rekeyScenarios, resumptionScenarios } from './session-scenarios.ts';
+import { rekeyScenarios } from './rekey-scenarios.ts';
+import { resumptionScenarios } from './session-scenarios.ts';
 import { type Vector, vectorText } from './vector-text.ts';
 
 /** The draft's appendix B. */

@@ -15,6 +15,7 @@ import {
 import type { EnginePair } from '../engine/engine-pair.ts';
 import { ANSWERER, type ConnectionRecorder, DRAWER, fixedBytes, type Scenario } from './connection-recorder.ts';
 import { close } from './connection-scenarios.ts';
+import { expectEpoch, Rekeys, request } from './session.ts';
 
 const NOW_MS = 0;
 const TTL_MS = 3_600_000;
@@ -230,8 +231,41 @@ function reconnectScenarios(): readonly Scenario[] {
   ];
 }
 
+/** A channel that is rekeyed like any other connection (section 8.2). */
+function rekeyedChannel(): Scenario {
+  let rekeys: Rekeys;
+  const scenario = session(
+    'rekeyed',
+    'A channel whose drawer sends qkd_psk with none, policy and the feature bit. A key of GS QKD 014 is announced and acked; then the channel itself is rekeyed (1: used, SKIP), with a key that was agreed on a connection before this one; a second key is announced and acked under the new keys.',
+    (pair, recorder) => {
+      const s = new Session(pair, recorder).greet();
+      const [first, second] = [s.key(reference014(6)), s.key(reference014(7))];
+      s.announce(first);
+      s.fetch(first);
+      const key = rekeys.key(referenceSkip(3));
+      rekeys.serverKey = key();
+      request(pair, key());
+      expectEpoch(pair, 1);
+      s.announce(second);
+      s.fetch(second);
+    },
+  );
+  return {
+    ...scenario,
+    options: (recorder) => {
+      rekeys = new Rekeys(recorder);
+      const { client, server, serverAnswers } = scenario.options(recorder);
+      return {
+        client: { ...client, offerRekey: true, qkdOffer: { offer: 'none', reason: 'policy' } },
+        server: { ...server, offerRekey: true },
+        serverAnswers: { ...serverAnswers, rekeyKey: () => rekeys.serverKey },
+      };
+    },
+  };
+}
+
 export function channelScenarios(): readonly Scenario[] {
-  return [...sessions, ...reconnectScenarios()];
+  return [...sessions, rekeyedChannel(), ...reconnectScenarios()];
 }
 
 const sessions: readonly Scenario[] = [

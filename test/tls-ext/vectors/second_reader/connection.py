@@ -455,6 +455,8 @@ class Connection:
         if description == CLOSE_NOTIFY:
             expect(level == 1 and "client" in self.finished and not self.closed[party], "close_notify")
             self.closed[party] = True
+            if self.rekeying is not None:
+                self.rekeying.on_close(party)
             return
         expect(level == 2 and party == "server" and not self.finished, "a fatal alert")
         if self.binder_is_wrong:

@@ -14,6 +14,7 @@ class Rekeying:
         self.request = None
         self.wanted = False
         self.awaiting_finish = False
+        self.unanswered = False
 
     def on_message(self, name, party, message):
         connection = self.connection
@@ -23,11 +24,13 @@ class Rekeying:
 
     def on_rekey_wanted(self, message):
         expect(message[4:] == b"" and not self.wanted and not self.awaiting_finish, "rekey_wanted")
+        expect(not any(self.connection.closed.values()), "rekey_wanted after close_notify")
         self.wanted = True
 
     def on_rekey_request(self, message):
         connection, hash_ = self.connection, self.connection.suite.hash
-        expect(self.request is None and not any(connection.closed.values()), "a request out of place")
+        expect(self.request is None and not connection.closed["client"], "a request out of place")
+        expect(not self.unanswered, "a request after close_notify of the server, which one may have crossed")
         self.attempts += 1
         prefix = self.prefix = f"rekey_{self.attempts}_"
         reader = Reader(message[4:])
@@ -54,6 +57,20 @@ class Rekeying:
                 self.binder_is_wrong = connection.binder(f"{prefix}server_", hash_, messages, "") != binder
         reader.end()
         self.request = message
+        if connection.closed["server"]:
+            self.void()
+
+    def on_close(self, party):
+        """close_notify of one end (draft, 7.4)."""
+        if party == "client":
+            expect(self.request is None, "close_notify of the client with a request outstanding")
+        elif self.request is not None and not self.awaiting_finish:
+            self.void()
+
+    def void(self):
+        """The server has closed and does not answer: both stay in their epoch."""
+        self.request = None
+        self.unanswered = True
 
     def on_rekey_response(self, message):
         connection, hash_ = self.connection, self.connection.suite.hash
