@@ -36,6 +36,8 @@ export function emptyHash(name: HashName): Uint8Array {
 export class TranscriptHash {
   readonly hash: HashName;
   #state: Hash;
+  /** Of the messages so far, once it was asked for. */
+  #snapshot: Uint8Array | undefined;
 
   constructor(name: HashName) {
     this.hash = name;
@@ -44,11 +46,13 @@ export class TranscriptHash {
 
   update(message: Uint8Array): void {
     this.#state.update(message);
+    this.#snapshot = undefined;
   }
 
-  /** Transcript-Hash of the messages so far. The transcript goes on. */
+  /** Transcript-Hash of the messages so far. The transcript goes on. Shared, so not to be changed. */
   snapshot(): Uint8Array {
-    return plainBytes(this.#state.copy().digest());
+    this.#snapshot ??= plainBytes(this.#state.copy().digest());
+    return this.#snapshot;
   }
 
   /** Transcript-Hash of the messages so far and `next`, which is not added: for binders, whose ClientHello is cut short. */
@@ -65,6 +69,7 @@ export class TranscriptHash {
     this.#state = createHash(this.hash)
       .update(Uint8Array.of(MESSAGE_HASH, 0, 0, clientHello1.length))
       .update(clientHello1);
+    this.#snapshot = undefined;
   }
 
   /** An independent transcript with the same messages. */

@@ -18,13 +18,13 @@ const MAX_SHARED_MESSAGE_BYTES = 1_024;
 interface Scratch {
   /** ipad, then the message; opad, then the inner hash. Between two uses the pads hold no key. */
   readonly inner: Uint8Array;
-  readonly outer: Uint8Array;
+  readonly outer: Buffer;
 }
 
 function makeScratch(name: HashName): Scratch {
   return {
     inner: new Uint8Array(blockBytes[name] + MAX_SHARED_MESSAGE_BYTES).fill(INNER_PAD),
-    outer: new Uint8Array(blockBytes[name] + hashLengthBytes[name]).fill(OUTER_PAD),
+    outer: Buffer.allocUnsafeSlow(blockBytes[name] + hashLengthBytes[name]).fill(OUTER_PAD),
   };
 }
 
@@ -50,11 +50,15 @@ export function hmac(name: HashName, key: SecretBytes | Uint8Array, ...parts: re
     inner.set(part, at);
     at += part.length;
   }
-  outer.set(oneShot(name, inner.subarray(0, at), 'buffer'), block);
+  // A string costs half of a buffer. It can't be wiped, but without the key the inner hash is no secret.
+  outer.write(oneShot(name, inner.subarray(0, at), 'binary'), block, 'latin1');
   const mac = plainBytes(oneShot(name, outer, 'buffer'));
-  inner.fill(INNER_PAD, 0, keyBytes.length);
-  inner.fill(0, block, at);
-  outer.fill(OUTER_PAD, 0, keyBytes.length);
-  outer.fill(0, block);
+  // So few bytes are cheaper one by one than by `fill`.
+  for (let i = 0; i < keyBytes.length; i++) {
+    inner[i] = INNER_PAD;
+    outer[i] = OUTER_PAD;
+  }
+  for (let i = block; i < at; i++) inner[i] = 0;
+  for (let i = block; i < outer.length; i++) outer[i] = 0;
   return mac;
 }

@@ -259,13 +259,8 @@ function unboundPsks(psks: readonly OfferedIdentity[]): OfferedPsks {
 
 /** RFC 8701: one reserved value for each list, so that servers stay used to unknown ones. */
 function greaseValues(random: Uint8Array) {
-  const [suite, group, version, extension] = Array.from(random, (byte) => (byte >> 4) * 0x1010 + 0x0a0a);
-  return {
-    suite: suite as number,
-    group: group as number,
-    version: version as number,
-    extension: extension as number,
-  };
+  const reserved = (at: number) => ((random[at] as number) >> 4) * 0x1010 + 0x0a0a;
+  return { suite: reserved(0), group: reserved(1), version: reserved(2), extension: reserved(3) };
 }
 
 /** What a server may answer to: what was sent, GREASE excepted (RFC 8701, 3.1). */

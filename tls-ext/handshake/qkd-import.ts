@@ -3,7 +3,13 @@
 import { DecodeError } from '../bytes/index.ts';
 import type { HashName } from '../crypto/index.ts';
 import type { QkdKeyReference, QkdPsk } from '../engine-types.ts';
-import { decodeImportedIdentity, type ImportedPsk, importPsk, TARGET_PROTOCOL_TLS13 } from '../key-schedule/index.ts';
+import {
+  decodeImportedIdentity,
+  type ImportedPsk,
+  importPsk,
+  isImportedIdentity,
+  TARGET_PROTOCOL_TLS13,
+} from '../key-schedule/index.ts';
 import { decodeQkdKeyReference, encodeQkdKeyReference, encodeQkdPskContext } from '../messages/index.ts';
 import { TlsMisuseError } from '../tls-error.ts';
 
@@ -25,6 +31,7 @@ export function importQkdKey(psk: QkdPsk, purpose: QkdPsk['context']['purpose'],
 
 /** The QKD key that an identity names, if it is an imported one of ours. */
 export function referenceOf(identity: Uint8Array): QkdKeyReference | undefined {
+  if (!isImportedIdentity(identity)) return undefined;
   try {
     const imported = decodeImportedIdentity(identity);
     if (imported.targetProtocol !== TARGET_PROTOCOL_TLS13) return undefined;

@@ -57,6 +57,16 @@ export function decodeImportedIdentity(bytes: Uint8Array): ImportedIdentity {
   }));
 }
 
+/**
+ * Whether an identity has the form of an ImportedIdentity. Plain identities are usual, and
+ * what decoding them would throw costs more than the rest of their handshake's decoding.
+ */
+export function isImportedIdentity(bytes: Uint8Array): boolean {
+  const vectorEnd = (at: number) => at + 2 + (((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0));
+  const externalEnd = vectorEnd(0);
+  return externalEnd > 2 && vectorEnd(externalEnd) + 4 === bytes.length;
+}
+
 /** An imported PSK: the identity that goes over the wire and the key behind it. */
 export interface ImportedPsk {
   readonly hash: HashName;

@@ -16,6 +16,7 @@ export {
   type ImportedPsk,
   type ImportInput,
   importPsk,
+  isImportedIdentity,
   TARGET_PROTOCOL_TLS13,
   TargetKdf,
   targetKdfOf,

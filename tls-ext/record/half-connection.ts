@@ -7,7 +7,7 @@
  */
 import type { KeyObject } from 'node:crypto';
 import { Alert } from '../alert.ts';
-import { AEAD_NONCE_BYTES, AEAD_TAG_BYTES, aeadKey, createAeadCipher, createAeadDecipher } from '../crypto/aead.ts';
+import { AEAD_TAG_BYTES, aeadKey, createAeadCipher, createAeadDecipher } from '../crypto/aead.ts';
 import type { AeadAlgorithm } from '../crypto/cipher-suites.ts';
 import type { TrafficKeys } from '../key-schedule/traffic-keys.ts';
 import { TlsError, TlsErrorCode, TlsMisuseError } from '../tls-error.ts';
@@ -46,22 +46,34 @@ export function protectedHeader(ciphertextBytes: number): Uint8Array {
   return header;
 }
 
+// A `DataView` for each nonce would cost more than all that it is used for in a handshake.
+function readUint32(bytes: Uint8Array, at: number): number {
+  const [a = 0, b = 0, c = 0, d = 0] = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+  return (a << 24) | (b << 16) | (c << 8) | d;
+}
+
+function writeUint32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value >>> 24;
+  bytes[at + 1] = value >>> 16;
+  bytes[at + 2] = value >>> 8;
+  bytes[at + 3] = value;
+}
+
 /** The per-record nonce: the sequence number in 64 bits, xored into the IV's last 8 bytes. */
 class RecordNonce {
-  readonly bytes = new Uint8Array(AEAD_NONCE_BYTES);
-  readonly #view = new DataView(this.bytes.buffer);
+  readonly bytes: Uint8Array;
   readonly #ivHigh: number;
   readonly #ivLow: number;
 
   constructor(iv: Uint8Array) {
-    this.bytes.set(iv);
-    this.#ivHigh = this.#view.getUint32(4);
-    this.#ivLow = this.#view.getUint32(8);
+    this.bytes = iv.slice();
+    this.#ivHigh = readUint32(iv, 4);
+    this.#ivLow = readUint32(iv, 8);
   }
 
   at(sequence: number): Uint8Array {
-    if (sequence > 0xffff_ffff) this.#view.setUint32(4, this.#ivHigh ^ Math.floor(sequence / 0x1_0000_0000));
-    this.#view.setUint32(8, this.#ivLow ^ (sequence >>> 0));
+    if (sequence > 0xffff_ffff) writeUint32(this.bytes, 4, this.#ivHigh ^ Math.floor(sequence / 0x1_0000_0000));
+    writeUint32(this.bytes, 8, this.#ivLow ^ (sequence >>> 0));
     return this.bytes;
   }
 

@@ -7,6 +7,7 @@ import {
   encodeImportedIdentity,
   hashOfTargetKdf,
   importPsk,
+  isImportedIdentity,
   TARGET_PROTOCOL_TLS13,
   targetKdfOf,
 } from '../../../tls-ext/key-schedule/index.ts';
@@ -71,6 +72,7 @@ describe('RFC 9258 importer', () => {
           const identity = { externalIdentity, context, targetProtocol, targetKdf };
           const bytes = encodeImportedIdentity(identity);
           expect(decodeImportedIdentity(bytes)).to.deep.equal(identity);
+          expect(isImportedIdentity(bytes)).to.equal(true);
           for (let length = 0; length < bytes.length; length++) {
             expect(() => decodeImportedIdentity(bytes.subarray(0, length))).to.throw(DecodeError);
           }
@@ -85,6 +87,25 @@ describe('RFC 9258 importer', () => {
     const empty = { externalIdentity: new Uint8Array(0), context: utf8('c'), targetProtocol: 0x0304, targetKdf: 1 };
     expect(() => encodeImportedIdentity(empty)).to.throw(RangeError);
     expect(() => decodeImportedIdentity(fromHex('000000016303040001'))).to.throw(DecodeError);
+  });
+
+  it('knows the form of an ImportedIdentity exactly where it can be decoded', () => {
+    const decodes = (bytes: Uint8Array) => {
+      try {
+        decodeImportedIdentity(bytes);
+        return true;
+      } catch {
+        return false;
+      }
+    };
+    // Lengths of 0 to 3 in both places, so that many of them fit.
+    const small = fc.array(fc.integer({ min: 0, max: 3 }), { maxLength: 16 });
+    fc.assert(
+      fc.property(small, fc.uint8Array({ maxLength: 20 }), (form, any) => {
+        for (const bytes of [Uint8Array.from(form), any]) expect(isImportedIdentity(bytes)).to.equal(decodes(bytes));
+      }),
+      { seed: 9258, numRuns: 5_000, examples: [[[0, 1, 9, 0, 0, 3, 4, 0, 1], new Uint8Array(0)]] },
+    );
   });
 
   it('target KDFs', () => {
