@@ -24,6 +24,8 @@ import { stunnel } from './pairs/stunnel.ts';
 import { type Sample, summarise, table } from './report.ts';
 
 const REFERENCE = 'stunnel';
+/** Connections at a time: with few of them, processes of one thread wait for each other more than they work. */
+const CONCURRENCY = 32;
 const HANDSHAKES: Readonly<Record<HandshakeKind, string>> = {
   certificate: 'mutual certificates',
   psk: 'PSK-only',
@@ -96,12 +98,12 @@ async function handshakeRound(round: number, materials: Materials, handshake: Ha
   try {
     for (const pair of [stunnel, ...qstunnelPairs[handshake], ...(handshake === 'resumption' ? [] : [nodeTls])]) {
       await withPair(pair, greeter.port, materials, handshake, async (running) => {
-        await connectionsPerSecond(running.port, Math.floor(options.connections / 5), 8);
+        await connectionsPerSecond(running.port, Math.floor(options.connections / 5), CONCURRENCY);
         record(
           round,
           `handshakes/s, ${HANDSHAKES[handshake]}`,
           pair.name,
-          await connectionsPerSecond(running.port, options.connections, 8),
+          await connectionsPerSecond(running.port, options.connections, CONCURRENCY),
         );
         if (handshake === 'certificate') {
           record(round, '64-byte round trips/s', pair.name, await pingPongPerSecond(running.port, 20_000));

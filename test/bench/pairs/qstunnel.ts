@@ -54,7 +54,7 @@ function variant({ name, options, keysAhead }: Variant): Pair {
         // What is measured is the tunnels, on cores that the simulated link would take its share of.
         simulator.child.kill('SIGSTOP');
         // One connection after the other, each of which leaves a ticket more than it takes: enough for all at once.
-        if (handshake === 'resumption') await connectionsPerSecond(client.port, 32, 1);
+        if (handshake === 'resumption') await connectionsPerSecond(client.port, 64, 1);
       }
       return {
         port: client.port,
