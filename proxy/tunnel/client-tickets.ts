@@ -69,15 +69,14 @@ export class ClientTickets {
 
   /** Whether `take` would give one. */
   get atHand(): boolean {
-    this.#removeIf((kept) => !this.#isGood(kept));
-    return this.#kept.length > 0;
+    return this.#newestGood() !== undefined;
   }
 
   /** The newest that is still good for something. */
   take(): ClientTicket | undefined {
-    this.#removeIf((kept) => !this.#isGood(kept));
-    const kept = this.#kept.pop();
+    const kept = this.#newestGood();
     if (kept === undefined) return undefined;
+    this.#kept.pop();
     const { event, session: _, receivedMs, expiresMs: __, ...facts } = kept;
     const obfuscatedTicketAge = (Math.round(performance.now() - receivedMs) + event.ageAdd) % 2 ** 32;
     return { ...facts, psk: { ...event.psk, obfuscatedTicketAge } };
@@ -90,6 +89,16 @@ export class ClientTickets {
 
   close(): void {
     this.#removeIf(() => true);
+  }
+
+  /** Stays the last one kept. Newer ones that are good for nothing any more are gone. */
+  #newestGood(): Kept | undefined {
+    for (let kept = this.#kept.at(-1); kept !== undefined; kept = this.#kept.at(-1)) {
+      if (this.#isGood(kept)) return kept;
+      this.#kept.pop();
+      kept.event.psk.secret.wipe();
+    }
+    return undefined;
   }
 
   #isGood({ expiresMs, peerSae, notAfterMs, descent }: Kept): boolean {
