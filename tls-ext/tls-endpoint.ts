@@ -107,7 +107,12 @@ export class TlsEndpoint implements TlsEngine {
   }
 
   providePsk(decision: PskDecision): EngineEvent[] {
-    return this.#answer('psk-decision', { kind: 'psk-decision', decision });
+    try {
+      return this.#answer('psk-decision', { kind: 'psk-decision', decision });
+    } finally {
+      // Whatever came of it: nothing but an early secret is left of the key.
+      if (decision.action === 'use') decision.psk.secret.wipe();
+    }
   }
 
   provideVerdict(verdict: PeerVerdict): EngineEvent[] {

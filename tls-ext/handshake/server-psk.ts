@@ -143,39 +143,34 @@ function expectTicketAllowed({ extensions }: ReceivedClientHello, qkdOffer: QkdO
 
 type UsablePsk = Extract<PskDecision, { action: 'use' }>['psk'];
 
-/** Finds the identity of our key among those looked at, and verifies its binder. The key is wiped. */
+/** Finds the identity of our key among those looked at, and verifies its binder. */
 function selectPsk(
   { hello, message, suite, transcript }: AcceptedClientHello,
   psk: UsablePsk,
   certWithExternPsk: boolean,
   scope: SecretScope,
 ): SelectedPsk | undefined {
-  scope.own(psk.secret);
-  try {
-    const ours = identityOf(psk, suite.hash, scope);
-    if (ours.hash !== suite.hash) return undefined;
-    const { identities, binders } = hello.extensions.preSharedKey ?? { identities: [], binders: [] };
-    const index = identities
-      .slice(0, MAX_CONSIDERED_IDENTITIES)
-      .findIndex(({ identity }) => bytesEqual(identity, ours.identity));
-    const binder = binders[index];
-    if (binder === undefined) return undefined;
-    const binderKey = scope.own(ours.earlySecret.binderKey(ours.kind));
-    const truncated = message.bytes.subarray(0, hello.truncatedLengthBytes);
-    const verified = verifyPskBinder(suite.hash, binderKey, transcript.snapshotWith(truncated), binder);
-    binderKey.wipe();
-    if (!verified) throw badBinder(certWithExternPsk);
-    return {
-      index,
-      kind: psk.kind,
-      earlySecret: ours.earlySecret,
-      certWithExternPsk,
-      reference: psk.kind === 'qkd' ? psk.reference : undefined,
-      context: psk.kind === 'qkd' ? psk.context : undefined,
-    };
-  } finally {
-    psk.secret.wipe();
-  }
+  const ours = identityOf(psk, suite.hash, scope);
+  if (ours.hash !== suite.hash) return undefined;
+  const { identities, binders } = hello.extensions.preSharedKey ?? { identities: [], binders: [] };
+  const index = identities
+    .slice(0, MAX_CONSIDERED_IDENTITIES)
+    .findIndex(({ identity }) => bytesEqual(identity, ours.identity));
+  const binder = binders[index];
+  if (binder === undefined) return undefined;
+  const binderKey = scope.own(ours.earlySecret.binderKey(ours.kind));
+  const truncated = message.bytes.subarray(0, hello.truncatedLengthBytes);
+  const verified = verifyPskBinder(suite.hash, binderKey, transcript.snapshotWith(truncated), binder);
+  binderKey.wipe();
+  if (!verified) throw badBinder(certWithExternPsk);
+  return {
+    index,
+    kind: psk.kind,
+    earlySecret: ours.earlySecret,
+    certWithExternPsk,
+    reference: psk.kind === 'qkd' ? psk.reference : undefined,
+    context: psk.kind === 'qkd' ? psk.context : undefined,
+  };
 }
 
 function identityOf(psk: UsablePsk, hash: HashName, scope: SecretScope): OfferedIdentity {
