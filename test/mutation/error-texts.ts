@@ -9,7 +9,7 @@ interface AstPath {
 
 /** Functions and classes that take a message; a code or alert beside it is never a literal. */
 const MESSAGE_TAKERS =
-  /^(?:\w*Error|illegalParameter|unexpected|unexpectedRecord|unexpectedMessage|unsupportedExtension|missingExtension|handshakeFailure|limitExceeded|recordOverflow|badRecordMac|decryptError)$/;
+  /^(?:\w*Error|illegalParameter|unexpected|unexpectedRecord|unexpectedMessage|unsupportedExtension|missingExtension|handshakeFailure|insufficientSecurity|limitExceeded|recordOverflow|badRecordMac|decryptError|unusablePsk)$/;
 
 export const errorTextIgnorer = {
   shouldIgnore({ node, parentPath }: AstPath): string | undefined {
