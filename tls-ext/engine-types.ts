@@ -143,7 +143,7 @@ export interface EngineOptions {
   readonly offerRekey?: boolean;
   /** Receives lines of an SSLKEYLOGFILE (RFC 9850). Whoever has them reads the connection. */
   readonly unsafeKeyLog?: (line: string) => void;
-  /** Private-use code point of `qkd_psk` (default 0xff51); `undefined` in `qkd` turns the extension off. */
+  /** Private-use code point of `qkd_psk`, the same at both ends. Default 0xff51. */
   readonly qkdPskExtension?: number;
 }
 

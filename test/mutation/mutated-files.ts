@@ -8,11 +8,21 @@ export interface MutatedFile {
 
 const record = ['test/tls-ext/record'];
 const keySchedule = ['test/tls-ext/key-schedule'];
-// Without lossy.test.ts, rekey-interleavings.test.ts and settings.test.ts: seconds for each mutant that they reach.
+// Without lossy.test.ts, rekey-interleavings.test.ts and matrix.test.ts: seconds for each mutant that they reach.
 const keyChannel = ['both-ends', 'both-ends-restarts', 'greeting', 'peer-faults', 'check-value', 'messages'].map(
   (name) => `test/tls-ext/key-channel/${name}.test.ts`,
 );
-const engine = ['connection', 'rekey', 'tickets', 'psk', 'handshake', 'aead-limit', 'rfc8448'];
+const engine = [
+  'connection',
+  'rekey',
+  'rekey-closing',
+  'tickets',
+  'psk',
+  'handshake',
+  'settings',
+  'aead-limit',
+  'rfc8448',
+];
 const handshake = [
   ...engine.map((name) => `test/tls-ext/engine/${name}.test.ts`),
   'test/tls-ext/handshake',

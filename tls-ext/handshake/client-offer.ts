@@ -77,19 +77,20 @@ export function prepareOffer(options: ClientEngineOptions, scope: SecretScope): 
     cipherSuites: [...(grease ? [grease.suite] : []), ...suites.map(({ codePoint }) => codePoint)],
     extensions: {
       ...(grease ? { opaque: [{ type: grease.extension, data: new Uint8Array(0) }] } : {}),
-      ...(options.serverName === undefined ? {} : { serverName: options.serverName }),
-      ...(options.requestOcspStaple ? { statusRequest: true } : {}),
+      serverName: options.serverName,
+      statusRequest: options.requestOcspStaple || undefined,
       supportedGroups: [...(grease ? [grease.group] : []), ...groups],
       signatureAlgorithms: options.signatureSchemes,
-      ...(options.signatureSchemesCert ? { signatureAlgorithmsCert: options.signatureSchemesCert } : {}),
-      ...(options.alpnProtocols?.length ? { alpn: options.alpnProtocols } : {}),
-      ...(options.recordSizeLimitBytes === undefined ? {} : { recordSizeLimit: options.recordSizeLimitBytes }),
+      signatureAlgorithmsCert: options.signatureSchemesCert,
+      alpn: options.alpnProtocols?.length ? options.alpnProtocols : undefined,
+      recordSizeLimit: options.recordSizeLimitBytes,
       supportedVersions: [...(grease ? [grease.version] : []), ProtocolVersion.tls13],
-      ...(options.certificateAuthorities?.length ? { certificateAuthorities: options.certificateAuthorities } : {}),
+      certificateAuthorities: options.certificateAuthorities?.length ? options.certificateAuthorities : undefined,
       keyShare: [{ group, keyExchange: keyShare.share }],
-      ...(options.qkdOffer === undefined || codePoints.qkdPsk === undefined
-        ? {}
-        : { qkdPsk: { features: options.offerRekey ? QkdFeature.rekey : 0, offer: options.qkdOffer } }),
+      qkdPsk: options.qkdOffer && {
+        features: options.offerRekey ? QkdFeature.rekey : 0,
+        offer: options.qkdOffer,
+      },
       ...(options.ticketRequest === undefined ? {} : ticketExtensions(options.ticketRequest)),
       ...(psks.length === 0 ? {} : pskExtensions(options, psks)),
     },
@@ -125,7 +126,7 @@ export function retryOffer(
     extensions: {
       ...kept,
       keyShare: [{ group, keyExchange: keyShare.share }],
-      ...(cookie === undefined ? {} : { cookie }),
+      cookie,
       ...(psks.length === 0 ? {} : { preSharedKey: unboundPsks(psks) }),
     },
   };

@@ -13,7 +13,7 @@ import {
   PskKeyExchangeMode,
   QkdFeature,
 } from '../messages/index.ts';
-import { type TlsError, TlsMisuseError } from '../tls-error.ts';
+import { TlsMisuseError } from '../tls-error.ts';
 import {
   type CertificateExpectation,
   chooseSignatureScheme,
@@ -63,12 +63,9 @@ export function* serverHandshake(wire: HandshakeWire, options: ServerEngineOptio
     const handshakeKeys = enterHandshakeKeys(change, earlySecret, sharedSecret);
     if (hello.extensions.earlyData) wire.skipEarlyData();
 
-    const rekeyNegotiated =
-      (options.offerRekey ?? false) &&
-      outcome.qkdResult !== undefined &&
-      (outcome.qkdFeatures & QkdFeature.rekey) !== 0;
+    const rekeyNegotiated = (options.offerRekey ?? false) && (outcome.qkdFeatures & QkdFeature.rekey) !== 0;
     sendEncryptedExtensions(wire, options, accepted, outcome, alpnProtocol, rekeyNegotiated);
-    if (outcome.refused) throw refusedByPolicy(outcome);
+    if (outcome.refused) throw insufficientSecurity('policy wants a QKD key that this handshake does not have');
 
     const asksClient = certificates && options.requestClientCertificate;
     if (asksClient) sendCertificateRequest(wire, transcript, options);
@@ -153,8 +150,8 @@ function sendServerHello(
     extensions: {
       supportedVersions: ProtocolVersion.tls13,
       keyShare: { group, keyExchange: share },
-      ...(selected === undefined ? {} : { preSharedKey: selected.index }),
-      ...(selected?.certWithExternPsk ? { certWithExternPsk: true } : {}),
+      preSharedKey: selected?.index,
+      certWithExternPsk: selected?.certWithExternPsk || undefined,
     },
   });
   transcript.update(message.bytes);
@@ -177,11 +174,9 @@ function sendEncryptedExtensions(
   const message = encodeEncryptedExtensions(
     {
       extensions: {
-        ...(alpnProtocol === undefined ? {} : { alpn: alpnProtocol }),
-        ...(clientLimit === undefined ? {} : { recordSizeLimit: ownLimit }),
-        ...(qkdResult === undefined
-          ? {}
-          : { qkdPsk: { features: rekeyNegotiated ? QkdFeature.rekey : 0, result: qkdResult } }),
+        alpn: alpnProtocol,
+        recordSizeLimit: clientLimit && ownLimit,
+        qkdPsk: qkdResult && { features: rekeyNegotiated ? QkdFeature.rekey : 0, result: qkdResult },
       },
     },
     codePointsOf(options),
@@ -201,10 +196,10 @@ function sendCertificateRequest(wire: HandshakeWire, transcript: TranscriptHash,
   const message = encodeCertificateRequest({
     certificateRequestContext: new Uint8Array(0),
     extensions: {
-      ...(options.requestOcspStaple ? { statusRequest: true } : {}),
+      statusRequest: options.requestOcspStaple || undefined,
       signatureAlgorithms: options.signatureSchemes,
-      ...(options.signatureSchemesCert ? { signatureAlgorithmsCert: options.signatureSchemesCert } : {}),
-      ...(options.certificateAuthorities?.length ? { certificateAuthorities: options.certificateAuthorities } : {}),
+      signatureAlgorithmsCert: options.signatureSchemesCert,
+      certificateAuthorities: options.certificateAuthorities?.length ? options.certificateAuthorities : undefined,
     },
   });
   transcript.update(message);
@@ -227,9 +222,4 @@ function* expectClientAuthentication(
   const message = yield* receive('ExpectClientCertificate', HandshakeType.certificate);
   const certificate = yield* judgeCertificate(wire, transcript, message, expectation);
   yield* expectCertificateVerify(transcript, certificate, expectation);
-}
-
-function refusedByPolicy({ qkdResult }: PskOutcome): TlsError {
-  const reason = qkdResult === undefined ? '' : `: ${qkdResult}`;
-  return insufficientSecurity(`policy wants a QKD key that this handshake does not have${reason}`);
 }

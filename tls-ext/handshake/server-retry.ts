@@ -119,7 +119,7 @@ function encodeHelloRetryRequest(
     extensions: {
       supportedVersions: ProtocolVersion.tls13,
       keyShare: group,
-      ...(cookie === undefined ? {} : { cookie }),
+      cookie,
     },
   });
 }

@@ -16,10 +16,10 @@ import { encodeHandshake, HandshakeType } from './handshake-type.ts';
 import { certificateAuthorities, signatureAlgorithms, signatureAlgorithmsCert } from './negotiation-extensions.ts';
 
 export interface CertificateRequestFields {
-  readonly statusRequest?: true;
+  readonly statusRequest?: true | undefined;
   readonly signatureAlgorithms: readonly number[];
-  readonly signatureAlgorithmsCert?: readonly number[];
-  readonly certificateAuthorities?: readonly Uint8Array[];
+  readonly signatureAlgorithmsCert?: readonly number[] | undefined;
+  readonly certificateAuthorities?: readonly Uint8Array[] | undefined;
 }
 
 /** RFC 8446, 4.3.2. */

@@ -14,7 +14,7 @@ import { certificateStatus } from './negotiation-extensions.ts';
 
 export interface CertificateEntryFields {
   /** An OCSPResponse, DER. */
-  readonly statusRequest?: Uint8Array;
+  readonly statusRequest?: Uint8Array | undefined;
 }
 
 /** RFC 8446, 4.4.2. `certData` is a DER certificate, perhaps a view of the message. */

@@ -41,23 +41,23 @@ export const RANDOM_BYTES = 32;
 export const MAX_SESSION_ID_BYTES = 32;
 
 export interface ClientHelloFields {
-  readonly serverName?: string;
-  readonly statusRequest?: true;
-  readonly supportedGroups?: readonly number[];
-  readonly signatureAlgorithms?: readonly number[];
-  readonly signatureAlgorithmsCert?: readonly number[];
-  readonly alpn?: readonly string[];
-  readonly recordSizeLimit?: number;
-  readonly supportedVersions?: readonly number[];
-  readonly cookie?: Uint8Array;
-  readonly pskKeyExchangeModes?: readonly number[];
-  readonly certificateAuthorities?: readonly Uint8Array[];
-  readonly keyShare?: readonly KeyShareEntry[];
-  readonly earlyData?: true;
-  readonly certWithExternPsk?: true;
-  readonly ticketRequest?: TicketRequest;
-  readonly qkdPsk?: QkdPskClientHello;
-  readonly preSharedKey?: OfferedPsks;
+  readonly serverName?: string | undefined;
+  readonly statusRequest?: true | undefined;
+  readonly supportedGroups?: readonly number[] | undefined;
+  readonly signatureAlgorithms?: readonly number[] | undefined;
+  readonly signatureAlgorithmsCert?: readonly number[] | undefined;
+  readonly alpn?: readonly string[] | undefined;
+  readonly recordSizeLimit?: number | undefined;
+  readonly supportedVersions?: readonly number[] | undefined;
+  readonly cookie?: Uint8Array | undefined;
+  readonly pskKeyExchangeModes?: readonly number[] | undefined;
+  readonly certificateAuthorities?: readonly Uint8Array[] | undefined;
+  readonly keyShare?: readonly KeyShareEntry[] | undefined;
+  readonly earlyData?: true | undefined;
+  readonly certWithExternPsk?: true | undefined;
+  readonly ticketRequest?: TicketRequest | undefined;
+  readonly qkdPsk?: QkdPskClientHello | undefined;
+  readonly preSharedKey?: OfferedPsks | undefined;
 }
 
 /** RFC 8446, 4.1.2. Arrays of a decoded one may be views of the message. */

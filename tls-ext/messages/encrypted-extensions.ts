@@ -16,14 +16,14 @@ import { type QkdPskEncryptedExtensions, qkdPskEncryptedExtensions } from './qkd
 
 export interface EncryptedExtensionsFields {
   /** The server used the name that the client sent. */
-  readonly serverName?: true;
-  readonly supportedGroups?: readonly number[];
-  readonly alpn?: string;
-  readonly recordSizeLimit?: number;
-  readonly earlyData?: true;
+  readonly serverName?: true | undefined;
+  readonly supportedGroups?: readonly number[] | undefined;
+  readonly alpn?: string | undefined;
+  readonly recordSizeLimit?: number | undefined;
+  readonly earlyData?: true | undefined;
   /** How many tickets the server means to send. */
-  readonly ticketRequest?: number;
-  readonly qkdPsk?: QkdPskEncryptedExtensions;
+  readonly ticketRequest?: number | undefined;
+  readonly qkdPsk?: QkdPskEncryptedExtensions | undefined;
 }
 
 /** RFC 8446, 4.3.1. */

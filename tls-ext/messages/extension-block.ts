@@ -14,9 +14,9 @@ export interface Extension {
   readonly data: Uint8Array;
 }
 
-/** Code points that a deployment may choose. `qkdPsk: undefined` = we don't know the extension at all. */
+/** Code points that a deployment may choose. */
 export interface ExtensionCodePoints {
-  readonly qkdPsk: number | undefined;
+  readonly qkdPsk: number;
 }
 
 export const defaultCodePoints: ExtensionCodePoints = { qkdPsk: ExtensionType.qkdPsk };
@@ -34,8 +34,8 @@ export interface ExtensionCodec<T> {
 /** One codec for each typed field of a message's extensions; encoded in this order. */
 export type ExtensionCodecs<T> = { readonly [K in keyof T]-?: ExtensionCodec<NonNullable<T[K]>> };
 
-/** Typed fields, and the extensions that have none, in their order. */
-export type Extensions<T> = T & { readonly opaque?: readonly Extension[] };
+/** Typed fields, and the extensions that have none, in their order. A field that is `undefined` is absent. */
+export type Extensions<T> = T & { readonly opaque?: readonly Extension[] | undefined };
 
 /** `Extension extensions<0..2^16-1>`: duplicates and too many of them are rejected. Views of the input. */
 export function decodeExtensionList(reader: ByteReader): Extension[] {
@@ -148,9 +148,7 @@ function fromWire(wireType: number, { qkdPsk }: ExtensionCodePoints): number | u
 }
 
 function toWire(type: ExtensionType, { qkdPsk }: ExtensionCodePoints): number {
-  if (type !== ExtensionType.qkdPsk) return type;
-  if (qkdPsk === undefined) throw new RangeError('qkd_psk is turned off');
-  return qkdPsk;
+  return type === ExtensionType.qkdPsk ? qkdPsk : type;
 }
 
 /** A list of 16-bit code points behind a length, at least one and at most `maxEntries`. */

@@ -25,16 +25,16 @@ export const HELLO_RETRY_REQUEST_RANDOM = fromHex('cf21ad74e59a6111be1d8c021e65b
 const DOWNGRADE_MARKS = [fromHex('444f574e47524401'), fromHex('444f574e47524400')] as const;
 
 export interface ServerHelloFields {
-  readonly supportedVersions?: number;
-  readonly keyShare?: KeyShareEntry;
-  readonly preSharedKey?: number;
-  readonly certWithExternPsk?: true;
+  readonly supportedVersions?: number | undefined;
+  readonly keyShare?: KeyShareEntry | undefined;
+  readonly preSharedKey?: number | undefined;
+  readonly certWithExternPsk?: true | undefined;
 }
 
 export interface HelloRetryRequestFields {
-  readonly supportedVersions?: number;
-  readonly keyShare?: number;
-  readonly cookie?: Uint8Array;
+  readonly supportedVersions?: number | undefined;
+  readonly keyShare?: number | undefined;
+  readonly cookie?: Uint8Array | undefined;
 }
 
 interface HelloFields {

@@ -149,19 +149,19 @@ describe('rules for messages', () => {
     }
   });
 
-  it('move qkd_psk with its setting, and know nothing of it when it is off', () => {
+  it('move qkd_psk with its setting, and know nothing of it at another code point', () => {
     const hello: ClientHello = {
       ...minimal,
       extensions: { ...minimal.extensions, qkdPsk: { features: 1, offer: { offer: 'key' } } },
     };
     const moved = encodeClientHello(hello, { qkdPsk: 0xff77 }).subarray(HANDSHAKE_HEADER_BYTES);
     expect(decodeClientHello(moved, { qkdPsk: 0xff77 }).extensions.qkdPsk?.offer).to.deep.equal({ offer: 'key' });
-    for (const qkdPsk of [undefined, ExtensionType.qkdPsk]) {
+    for (const qkdPsk of [0xff52, ExtensionType.qkdPsk]) {
       const { extensions } = decodeClientHello(moved, { qkdPsk });
       expect(extensions.qkdPsk).to.equal(undefined);
       expect(extensions.opaque?.map(({ type }) => type)).to.deep.equal([0xff77]);
     }
-    expect(decodeClientHello(bodyOf(hello), { qkdPsk: undefined }).extensions.opaque).to.have.length(1);
+    expect(decodeClientHello(bodyOf(hello), { qkdPsk: 0xff52 }).extensions.opaque).to.have.length(1);
   });
 
   it('ignore qkd_psk of another draft version in a ClientHello, reject it in the answer', () => {
