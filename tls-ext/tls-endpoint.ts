@@ -8,6 +8,12 @@
  * in one call is on its way before the caller can ask for more.
  */
 import { Alert, alertName } from './alert.ts';
+import {
+  MAX_CHANGE_CIPHER_SPECS,
+  MAX_PAUSED_BYTES,
+  MAX_PAUSED_BYTES_BEFORE_HELLO,
+  MAX_SKIPPED_EARLY_DATA_BYTES,
+} from './endpoint-limits.ts';
 import type {
   EngineEvent,
   EngineOptions,
@@ -29,14 +35,6 @@ import { Outgoing } from './outgoing.ts';
 import { ContentType, expectTls, type OpenedRecord, RecordReader } from './record/index.ts';
 import { TlsError, TlsErrorCode, TlsMisuseError } from './tls-error.ts';
 
-/** Bytes that may arrive while a PSK is being chosen: the client has nothing to say then but early data. */
-export const MAX_PAUSED_BYTES_BEFORE_HELLO = 65_536;
-/** Bytes that may arrive while a certificate is being judged: data may follow a client's Finished at once. */
-export const MAX_PAUSED_BYTES = 1_048_576;
-/** change_cipher_spec records of a handshake; two are usual, with HelloRetryRequest and early data. */
-export const MAX_CHANGE_CIPHER_SPECS = 4;
-/** Early data of a client that believes we accept it. */
-export const MAX_SKIPPED_EARLY_DATA_BYTES = 65_536;
 type State = 'new' | 'handshaking' | 'open' | 'ended' | 'destroyed';
 
 export class TlsEndpoint implements TlsEngine {

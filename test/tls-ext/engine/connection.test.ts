@@ -1,6 +1,7 @@
 /** The life of a connection around its handshake: records, alerts, ends, limits, secrets. */
 import { inspect } from 'node:util';
 import { expect } from 'chai';
+import { MAX_PAUSED_BYTES_BEFORE_HELLO } from '../../../tls-ext/endpoint-limits.ts';
 import {
   Alert,
   CipherSuite,
@@ -16,7 +17,6 @@ import {
 } from '../../../tls-ext/index.ts';
 import { type ClientHandshakeTrafficSecret, deriveTrafficKeys } from '../../../tls-ext/key-schedule/index.ts';
 import { RecordWriter } from '../../../tls-ext/record/index.ts';
-import { MAX_PAUSED_BYTES_BEFORE_HELLO } from '../../../tls-ext/tls-endpoint.ts';
 import {
   clientIdentity,
   clientOptions,
