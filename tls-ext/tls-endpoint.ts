@@ -89,10 +89,8 @@ export class TlsEndpoint implements TlsEngine {
     return this.#call(() => {
       this.#readClosed = true;
       // No alert is sent for it: the code of a truncation is the alert that is missing.
-      this.#end(
-        new TlsError(TlsErrorCode.truncated, Alert.closeNotify, 'the connection ended without the alert'),
-        undefined,
-      );
+      const error = new TlsError(TlsErrorCode.truncated, Alert.closeNotify, 'the connection ended without the alert');
+      this.#end(error, undefined);
     });
   }
 
