@@ -24,7 +24,18 @@ export interface TrustAnchors {
   /** Anchors by the hex of their DER subject. */
   readonly bySubject: ReadonlyMap<string, readonly Certificate[]>;
   readonly certificates: readonly Certificate[];
+  /**
+   * DER names of all of them, each once, for `certificate_authorities` (RFC 9846, "Certificate Authorities").
+   * Empty where they are more than a stranger should be sent: a list that lacks some would keep their clients away.
+   */
+  readonly names: readonly Uint8Array[];
 }
+
+/** Most names of CAs that are told to a peer, and bytes of them in total: a site has a few, a system's bundle some 140. */
+export const MAX_TOLD_NAMES = 64;
+export const MAX_TOLD_NAMES_BYTES = 4096;
+/** A SEQUENCE of nothing: a name that names nobody. */
+const EMPTY_NAME_BYTES = 2;
 
 /**
  * Reads a certificate chain (leaf first) and the private key of the leaf.
@@ -70,7 +81,14 @@ export function loadTrust(caPem: string): TrustAnchors {
     if (same === undefined) bySubject.set(key, [anchor]);
     else same.push(anchor);
   }
-  return { bySubject, certificates };
+  return { bySubject, certificates, names: toldNames([...bySubject.values()].flatMap(([anchor]) => anchor ?? [])) };
+}
+
+function toldNames(anchors: readonly Certificate[]): readonly Uint8Array[] {
+  const names = anchors.map(({ subject }) => subject);
+  const lengthBytes = names.reduce((sum, name) => sum + name.length, 0);
+  const tooMuch = names.length > MAX_TOLD_NAMES || lengthBytes > MAX_TOLD_NAMES_BYTES;
+  return tooMuch || names.some((name) => name.length <= EMPTY_NAME_BYTES) ? [] : names;
 }
 
 /** The map key of a DER name. */

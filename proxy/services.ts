@@ -122,7 +122,7 @@ class ServiceSet implements RunningProxy {
 }
 
 /** Nobody is trusted by certificate. */
-const NO_ANCHORS: TrustAnchors = { bySubject: new Map(), certificates: [] };
+const NO_ANCHORS: TrustAnchors = { bySubject: new Map(), certificates: [], names: [] };
 
 function expectIdentity({ identity }: LoadedService): Identity {
   if (identity === undefined) throw new ProxyError(ProxyErrorCode.internal, 'the certificate was not loaded');

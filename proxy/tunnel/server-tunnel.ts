@@ -331,6 +331,8 @@ function engineOptions({
     alpnProtocols: [KEY_CHANNEL_ALPN],
     ...(identity === undefined ? {} : { identity }),
     requestClientCertificate: true,
+    // Some stock clients send no certificate unless they are told which CAs will do.
+    certificateAuthorities: settings.peer.trust.names,
     auth: 'certificate',
     qkd: true,
     offerRekey: true,

@@ -209,6 +209,22 @@ describe('certs: issuing', () => {
       expect(codeOf(() => loadTrust(ca.certPem.repeat(300)))).to.equal('ERR_CERT_PEM');
     });
 
+    it('tells each name of the CAs once, and none of them where they are too many or too long', async () => {
+      const made = async (count: number, commonName: (i: number) => string) => {
+        const cas = Array.from({ length: count }, (_, i) => createCa({ commonName: commonName(i), nowMs: NOW_MS }));
+        return (await Promise.all(cas)).map(({ certPem }) => certPem);
+      };
+      const short = await made(65, (i) => `CA ${i}`);
+      const all = loadTrust(short.slice(1).join('') + short[1]);
+      expect(all.certificates).to.have.length(65);
+      expect(all.names).to.deep.equal(all.certificates.slice(0, 64).map(({ subject }) => subject));
+      expect(loadTrust(short.join('')).names).to.deep.equal([]);
+      // 73 bytes each: 56 of them are below 4,096 bytes, 57 are not.
+      const long = await made(57, (i) => `CA ${i}`.padEnd(60, '.'));
+      expect(loadTrust(long.slice(1).join('')).names).to.have.length(56);
+      expect(loadTrust(long.join('')).names).to.deep.equal([]);
+    });
+
     it('says nothing of a key in an error', () => {
       try {
         loadIdentity(leaf.certPem, leaf.keyPem.slice(0, 120));
