@@ -89,6 +89,12 @@ describe('known answers, as wired', () => {
     }
   });
 
+  it('X25519: RFC 7748, 5.2, after 1,000 iterations', () => {
+    let [scalar, u] = [`09${'00'.repeat(31)}`, `09${'00'.repeat(31)}`];
+    for (let i = 0; i < 1_000; i++) [scalar, u] = [agree(NamedGroup.x25519, scalar, fromHex(u)), scalar];
+    expect(scalar).to.equal('684cf59ba83309552800ef566f2f4d3c1c3887c49360e3875f2eb94d99532c51');
+  });
+
   it(`ECDH: ${answers.ecdh.source}`, () => {
     for (const { group, privateKey, x, y, secret, good } of answers.ecdh.cases) {
       const point = fromHex(`04${x}${y}`);
@@ -162,6 +168,7 @@ describe('known answers, as wired', () => {
       'aes-128-gcm true',
       'aes-256-gcm false',
       'aes-256-gcm true',
+      'chacha20-poly1305 false',
       'chacha20-poly1305 true',
       'ecdsa_secp256r1_sha256 false',
       'ecdsa_secp256r1_sha256 true',
