@@ -16,7 +16,7 @@ export class MessageAllowance {
   #messages = 0;
 
   applicationData(lengthBytes: number): void {
-    if (this.#messages > 0) this.#messages = Math.max(0, this.#messages - lengthBytes / DATA_BYTES_PER_MESSAGE);
+    this.#messages = Math.max(0, this.#messages - lengthBytes / DATA_BYTES_PER_MESSAGE);
   }
 
   /** One more message of the peer. */
