@@ -24,8 +24,8 @@ const engine = [
   'rfc8448',
 ];
 const handshake = [
-  ...engine.map((name) => `test/tls-ext/engine/${name}.test.ts`),
   'test/tls-ext/handshake',
+  ...engine.map((name) => `test/tls-ext/engine/${name}.test.ts`),
   'test/tls-ext/misbehaving/after-close.test.ts',
   'test/tls-ext/misbehaving/attacks.test.ts',
   'test/tls-ext/misbehaving/misbehaving.test.ts',

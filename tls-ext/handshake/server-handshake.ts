@@ -139,7 +139,7 @@ function sendServerHello(
   { selected }: PskOutcome,
 ): SecretBytes {
   const agreement = (options.keyAgreements ?? defaultKeyAgreements)(group);
-  if (agreement === undefined) throw new TlsMisuseError(`no key agreement for group ${group}`);
+  if (agreement === undefined) throw new TlsMisuseError('no key agreement for the group');
   const { share, secret } = agreement.respond(clientShare.keyExchange);
   scope.own(secret);
   const serverHello = encodeServerHello({

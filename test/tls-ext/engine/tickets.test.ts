@@ -117,12 +117,24 @@ describe('tickets', () => {
     ] as const) {
       expect(() => server.engine.issueTicket({ handle, lifetimeSeconds })).to.throw(TlsMisuseError);
     }
+    for (const [handle, lifetimeSeconds] of [
+      [random(16), 1],
+      [random(255), 604_800],
+    ] as const) {
+      expect(server.engine.issueTicket({ handle, lifetimeSeconds })?.psk.identity).to.deep.equal(handle);
+    }
   });
 
-  it('are passed on up to a bound', () => {
-    const pair = enginePair({ client: { ticketRequest } }).run();
+  it('are passed on up to a bound, in each epoch', () => {
+    const pair = rekeyPair({ client: { ticketRequest } }).run();
     for (let i = 0; i < MAX_TICKETS_PER_EPOCH + 3; i++) issue(pair, handleOf(i));
     expect(ticketsOf(pair.client)).to.have.length(MAX_TICKETS_PER_EPOCH);
+    expectConnected(rekey(pair, rekeyKey(1)));
+    for (let i = 0; i < MAX_TICKETS_PER_EPOCH + 3; i++) issue(pair, handleOf(i));
+    expect(ticketsOf(pair.client).map(({ epoch }) => epoch)).to.deep.equal([
+      ...Array.from({ length: MAX_TICKETS_PER_EPOCH }, () => 0),
+      ...Array.from({ length: MAX_TICKETS_PER_EPOCH }, () => 1),
+    ]);
     expectConnected(pair);
   });
 
