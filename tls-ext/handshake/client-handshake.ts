@@ -112,7 +112,7 @@ function summaryOf(
   { qkdPsk, alpn }: EncryptedExtensions['extensions'],
   options: ClientEngineOptions,
 ): HandshakeSummary {
-  const { serverName, qkdOffer, offerRekey, ticketRequest } = options;
+  const { serverName, qkdOffer, ticketRequest } = options;
   return {
     group: offer.group,
     cipherSuite: suite.codePoint,
@@ -124,7 +124,8 @@ function summaryOf(
     ...(qkdOffer === undefined ? {} : { qkdOffer }),
     ...(qkdPsk === undefined ? {} : { qkdResult: qkdPsk.result }),
     helloRetryRequest: retried,
-    rekey: (offerRekey ?? false) && ((qkdPsk?.features ?? 0) & QkdFeature.rekey) !== 0,
+    // Never of a client that did not offer it: that was refused.
+    rekey: ((qkdPsk?.features ?? 0) & QkdFeature.rekey) !== 0,
     tickets: offer.hello.extensions.pskKeyExchangeModes !== undefined,
     ...(ticketRequest === undefined ? {} : { ticketRequest }),
   };

@@ -45,6 +45,19 @@ describe('what was not asked for', () => {
     expect(pair.server.summary).to.include({ rekey: false, qkdResult: 'used' });
   });
 
+  it('is no context of a certificate, where the key that was offered is not used', () => {
+    const pair = enginePair({
+      client: { psk: qkdPsk(), qkdOffer: { offer: 'key' }, identity: clientIdentity },
+      server: { qkd: true, requestClientCertificate: true },
+      serverAnswers: { psk: () => ({ action: 'continue', result: 'unavailable' }) },
+    }).run();
+    expectConnected(pair);
+    for (const side of [pair.client, pair.server]) {
+      expect(side.event('peer-certificate')).to.have.all.keys('type', 'chain');
+      expect(side.summary).not.to.have.property('reference');
+    }
+  });
+
   for (const groups of [[29], [23]]) {
     it(`is change_cipher_spec, where the client has no session ID (RFC 8446, D.4), for group ${groups[0]}`, () => {
       const cut = changeClientHello((hello) => ({ ...hello, legacySessionId: new Uint8Array(0) }));

@@ -123,6 +123,26 @@ describe('the secrets', () => {
     });
   }
 
+  it('of keys that came to nothing are wiped when that is known, not at the end of the handshake', () => {
+    const waiting = (options: PairOptions) => {
+      used.clear();
+      const pair = enginePair({ ...options, clientAnswers: { verdict: () => undefined } }).run();
+      const count = alive().length;
+      destroyBoth(pair);
+      return count;
+    };
+    const without = waiting({});
+    expect(without).to.be.greaterThan(0);
+    for (const name of [
+      'with a QKD key that the server does not have',
+      'with a QKD key and HelloRetryRequest for a suite of one of its hashes',
+    ]) {
+      const options = handshakes[name]?.() ?? {};
+      const answer: PskDecision = { action: 'continue', result: 'unavailable' };
+      expect(waiting({ ...options, serverAnswers: { psk: () => answer } }), name).to.equal(without);
+    }
+  });
+
   for (const [name, key, answer] of [
     ['with a key', rekeyKey(1), rekeyKey(1)],
     ['without a key', undefined, undefined],
