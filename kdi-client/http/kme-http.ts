@@ -4,7 +4,7 @@
  * the strings that JSON.parse makes, which only the garbage collector can end.
  */
 
-import { Agent, errors as undiciErrors } from 'undici';
+import { type Dispatcher, Pool, errors as undiciErrors } from 'undici';
 import { DecodeError } from '../../tls-ext/bytes/index.ts';
 import type { Clock } from '../clock.ts';
 import { KdiError, KdiErrorCode } from '../errors.ts';
@@ -47,22 +47,23 @@ export interface HttpReply {
   readonly json: unknown;
 }
 
+const ACCEPT_JSON = { accept: 'application/json' };
+const ACCEPT_AND_SEND_JSON = { ...ACCEPT_JSON, 'content-type': 'application/json' };
+
 export class KmeHttp {
   readonly kme: string;
   readonly #options: KmeHttpOptions;
   readonly #connector: KmeConnector;
-  readonly #agent: Agent;
-  readonly #origin: string;
-  readonly #active = new Set<() => void>();
+  readonly #pool: Pool;
+  readonly #active = new Set<Exchange>();
   #closed = false;
 
   constructor(options: KmeHttpOptions) {
     const { address, tls, clock, connectTimeoutMs = 5_000, maxBodyBytes = MAX_REPLY_BODY_BYTES } = options;
     this.#options = options;
     this.kme = address.name;
-    this.#origin = `https://${address.name}`;
     this.#connector = new KmeConnector({ address, tls, clock, connectTimeoutMs });
-    this.#agent = new Agent({
+    this.#pool = new Pool(`https://${address.name}`, {
       connect: this.#connector.connect,
       connections: options.connections ?? 4,
       pipelining: 1,
@@ -76,43 +77,45 @@ export class KmeHttp {
   /** The reply, whatever its status. Rejects with a `KdiError` when there is none that can be read. */
   async call({ method, path, body, signal, maxReplyBytes = SMALL_REPLY_BODY_BYTES }: HttpCall): Promise<HttpReply> {
     if (this.#closed) throw new KdiError(KdiErrorCode.aborted, `the client of KME ${this.kme} is closed`);
-    if (signal?.aborted) throw new KdiError(KdiErrorCode.aborted, `the call to KME ${this.kme} was given up`);
-    const { clock, callTimeoutMs = 10_000, address } = this.#options;
-    const abort = new AbortController();
-    const give = (code: KdiErrorCode, message: string) => (): void => abort.abort(new KdiError(code, message));
-    const giveUp = give(KdiErrorCode.aborted, `the call to KME ${this.kme} was given up`);
-    const cancelDeadline = clock.schedule(
-      give(KdiErrorCode.timeout, `KME ${this.kme} took longer than ${callTimeoutMs} ms`),
-      callTimeoutMs,
-    );
+    if (signal?.aborted) throw this.#givenUp();
+    const { clock, callTimeoutMs = 10_000, address, maxBodyBytes = MAX_REPLY_BODY_BYTES } = this.#options;
+    const exchange = new Exchange(Math.min(maxReplyBytes, maxBodyBytes));
+    const giveUp = (): void => exchange.giveUp(this.#givenUp());
+    const cancelDeadline = clock.schedule(() => {
+      exchange.giveUp(new KdiError(KdiErrorCode.timeout, `KME ${this.kme} took longer than ${callTimeoutMs} ms`));
+    }, callTimeoutMs);
     signal?.addEventListener('abort', giveUp);
-    this.#active.add(giveUp);
+    this.#active.add(exchange);
     try {
-      const reply = await this.#agent.request({
-        origin: this.#origin,
-        path: address.basePath + path,
-        method,
-        headers: { accept: 'application/json', ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
-        body: body === undefined ? null : JSON.stringify(body),
-        signal: abort.signal,
-      });
-      const maxBytes = Math.min(maxReplyBytes, this.#options.maxBodyBytes ?? MAX_REPLY_BODY_BYTES);
-      const bytes = await readAll(reply.body, maxBytes);
-      return { status: reply.statusCode, json: this.#parse(bytes, reply.statusCode) };
+      this.#pool.dispatch(
+        {
+          path: address.basePath + path,
+          method,
+          headers: body === undefined ? ACCEPT_JSON : ACCEPT_AND_SEND_JSON,
+          body: body === undefined ? null : JSON.stringify(body),
+        },
+        exchange,
+      );
+      const { status, bytes } = await exchange.reply;
+      return { status, json: this.#parse(bytes, status) };
     } catch (error) {
-      throw this.#translate(abort.signal.aborted ? abort.signal.reason : error);
+      throw this.#translate(error);
     } finally {
       cancelDeadline();
       signal?.removeEventListener('abort', giveUp);
-      this.#active.delete(giveUp);
+      this.#active.delete(exchange);
     }
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    for (const giveUp of [...this.#active]) giveUp();
+    for (const exchange of [...this.#active]) exchange.giveUp(this.#givenUp());
     this.#connector.close();
-    await this.#agent.destroy();
+    await this.#pool.destroy();
+  }
+
+  #givenUp(): KdiError {
+    return new KdiError(KdiErrorCode.aborted, `the call to KME ${this.kme} was given up`);
   }
 
   #parse(bytes: Buffer, status: number): unknown {
@@ -152,15 +155,68 @@ export class KmeHttp {
   }
 }
 
-async function readAll(body: AsyncIterable<Buffer>, maxBytes: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of body) {
-    chunks.push(chunk);
-    length += chunk.length;
-    if (length > maxBytes) throw new undiciErrors.ResponseExceededMaxSizeError();
+/**
+ * One request and its reply, as undici tells of it: without the stream, the
+ * signal and the iterator of its `request`, which cost more than the rest of a
+ * call for a single key.
+ */
+class Exchange implements Dispatcher.DispatchHandler {
+  readonly reply: Promise<{ readonly status: number; readonly bytes: Buffer }>;
+  readonly #maxBytes: number;
+  #resolve!: (reply: { readonly status: number; readonly bytes: Buffer }) => void;
+  #reject!: (error: unknown) => void;
+  #controller: Dispatcher.DispatchController | undefined;
+  #givenUp: Error | undefined;
+  #status = 0;
+  #chunks: Buffer[] = [];
+  #length = 0;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+    this.reply = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
   }
-  const whole = Buffer.concat(chunks);
-  for (const chunk of chunks) chunk.fill(0);
-  return whole;
+
+  /** `reply` rejects with `error`, unless it is there already; a request that waits for its connection is not sent. */
+  giveUp(error: Error): void {
+    this.#givenUp ??= error;
+    this.#reject(error);
+    this.#controller?.abort(error);
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    if (this.#givenUp === undefined) this.#controller = controller;
+    else controller.abort(this.#givenUp);
+  }
+
+  onResponseStart(_controller: Dispatcher.DispatchController, status: number): void {
+    // Of an informational one (1xx) nothing is kept: the next one counts.
+    this.#status = status;
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#chunks.push(chunk);
+    this.#length += chunk.length;
+    if (this.#length > this.#maxBytes) controller.abort(new undiciErrors.ResponseExceededMaxSizeError());
+  }
+
+  onResponseEnd(): void {
+    const [only] = this.#chunks;
+    const bytes = this.#chunks.length === 1 && only !== undefined ? only : Buffer.concat(this.#chunks);
+    if (bytes !== only) this.#wipe();
+    this.#resolve({ status: this.#status, bytes });
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    this.#wipe();
+    this.#reject(error);
+  }
+
+  /** Of a reply that nobody will read. */
+  #wipe(): void {
+    for (const chunk of this.#chunks) chunk.fill(0);
+    this.#chunks = [];
+  }
 }
