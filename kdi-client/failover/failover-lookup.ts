@@ -80,7 +80,7 @@ export class FailoverLookup implements LookupStream {
         errors.push(error);
       }
     }
-    throw tellingError(errors);
+    throw lookupError(errors);
   }
 
   async close(): Promise<void> {
@@ -102,6 +102,12 @@ export class FailoverLookup implements LookupStream {
     this.#order = [member, ...this.#order.filter((other) => other !== member)];
     this.#options.onFound(member);
   }
+}
+
+/** As `tellingError`; but a KME that is being rested may be the one that has the key, which a not-found elsewhere must not hide. */
+function lookupError(errors: readonly unknown[]): unknown {
+  const faults = errors.filter(isKmeFault);
+  return tellingError(faults.length > 0 ? faults : errors);
 }
 
 /** Whether another KME may have a key that this one did not give. */

@@ -104,11 +104,14 @@ export class FailoverSource implements KeySource {
     const failBackAtMs = standIn ? clock.now() + this.#failBackAfterMs : Number.POSITIVE_INFINITY;
     const mayFailBack = (): boolean =>
       clock.now() >= failBackAtMs && preferred.breaker.state !== 'open' && !preferred.blamed;
+    const { timesBlamed } = member;
     return {
       kme: member.source.kme,
       ...(stream.announcement === undefined ? {} : { announcement: stream.announcement }),
       get ended() {
-        return stream.ended || member.breaker.state === 'open' || member.blamed || mayFailBack();
+        // Where all are blamed, one of them serves all the same, until it is blamed again.
+        const blamedSince = member.timesBlamed > timesBlamed;
+        return stream.ended || member.breaker.state === 'open' || blamedSince || mayFailBack();
       },
       draw: (count, callOptions) => member.call(() => stream.draw(count, callOptions)),
       blame: () => member.blame(this.#failBackAfterMs),

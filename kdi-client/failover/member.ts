@@ -27,6 +27,7 @@ export class Member {
   readonly breaker: CircuitBreaker;
   readonly #options: MemberOptions;
   #blamedUntilMs = Number.NEGATIVE_INFINITY;
+  #timesBlamed = 0;
 
   constructor(options: MemberOptions) {
     this.#options = options;
@@ -40,7 +41,13 @@ export class Member {
     return this.#options.clock.now() < this.#blamedUntilMs;
   }
 
+  /** Grows: a stream that was opened before the last time is of no use. */
+  get timesBlamed(): number {
+    return this.#timesBlamed;
+  }
+
   blame(forMs: number): void {
+    this.#timesBlamed++;
     this.#blamedUntilMs = this.#options.clock.now() + forMs;
   }
 

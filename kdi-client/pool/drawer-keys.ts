@@ -25,6 +25,10 @@ export interface KeyOrigin {
 
 export type DrawerKeyState = 'drawn' | 'announced' | 'ready' | 'leased';
 
+function isAwaited(state: DrawerKeyState): boolean {
+  return state === 'drawn' || state === 'announced';
+}
+
 /** One of perhaps 100,000: its reference is kept as a name, and made again when somebody wants it. */
 export interface DrawerKey extends Queued<DrawerKey> {
   readonly name: string;
@@ -75,6 +79,8 @@ export class DrawerKeys {
   readonly #again = new KeyQueue<DrawerKey>();
   readonly #ready = new KeyQueue<DrawerKey>();
   readonly #counts: Record<DrawerKeyState, number> = { drawn: 0, announced: 0, ready: 0, leased: 0 };
+  /** Keys that the peer has not acknowledged, by KME. */
+  readonly #awaited = new Map<string, number>();
   #cancelSweep: (() => void) | undefined;
   #sweepAtMs = Number.POSITIVE_INFINITY;
 
@@ -116,6 +122,11 @@ export class DrawerKeys {
     return { added, duplicate };
   }
 
+  /** Keys of a KME of which the peer has yet to say whether it has them. */
+  awaitedFrom(kme: string | undefined): number {
+    return kme === undefined ? 0 : (this.#awaited.get(kme) ?? 0);
+  }
+
   markAnnounced(key: DrawerKey): void {
     // A key that was acknowledged before the channel was lost stays ready.
     if (key.state !== 'drawn' && key.state !== 'announced') return;
@@ -124,14 +135,14 @@ export class DrawerKeys {
     this.#watch(key);
   }
 
-  /** False if the key is unknown, or was acknowledged before. */
-  markReady(reference: QkdKeyReference): boolean {
+  /** The key; undefined if it is unknown, or was acknowledged before. */
+  markReady(reference: QkdKeyReference): DrawerKey | undefined {
     const key = this.get(reference);
-    if (key === undefined || key.state !== 'announced') return false;
+    if (key === undefined || key.state !== 'announced') return undefined;
     this.#setState(key, 'ready');
     key.deadlineMs = Number.POSITIVE_INFINITY;
     this.#ready.push(key);
-    return true;
+    return key;
   }
 
   /** The next ready key on loan that may be offered and that `fits`. */
@@ -214,6 +225,7 @@ export class DrawerKeys {
     origin.held++;
     this.#keys.set(name, key);
     this.#counts.drawn++;
+    this.#countAwaited(key, 1);
     this.#watch(key);
     return key;
   }
@@ -261,6 +273,7 @@ export class DrawerKeys {
     if (!this.#keys.delete(key.name)) return false;
     key.queue?.remove(key);
     this.#counts[key.state]--;
+    if (isAwaited(key.state)) this.#countAwaited(key, -1);
     key.origin.held--;
     key.secret.wipe();
     this.#options.onRemoved(key);
@@ -270,7 +283,14 @@ export class DrawerKeys {
   #setState(key: DrawerKey, state: DrawerKeyState): void {
     this.#counts[key.state]--;
     this.#counts[state]++;
+    if (isAwaited(key.state) && !isAwaited(state)) this.#countAwaited(key, -1);
     key.state = state;
+  }
+
+  #countAwaited({ origin: { kme } }: DrawerKey, change: 1 | -1): void {
+    const count = this.awaitedFrom(kme) + change;
+    if (count > 0) this.#awaited.set(kme, count);
+    else this.#awaited.delete(kme);
   }
 
   #endOf(key: DrawerKey): number {

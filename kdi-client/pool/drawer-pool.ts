@@ -5,11 +5,10 @@
  * `DrawerPoolHooks` and the methods named after what the channel hears.
  */
 import { bytesEqual } from '../../tls-ext/bytes/index.ts';
-import { isKdiError, KdiError, KdiErrorCode } from '../errors.ts';
-import { type DeliveredKey, type DrawStream, type QkdKeyReference, referenceText } from '../key-source.ts';
+import type { QkdKeyReference } from '../key-source.ts';
 import type { KeyStock } from './budget.ts';
 import { type DepthOptions, DepthPolicy, exhaustionMs } from './depth.ts';
-import { type DrawerKey, DrawerKeys, type KeyOrigin, referenceOfKey, toAnnounce } from './drawer-keys.ts';
+import { type DrawerKey, DrawerKeys, referenceOfKey, toAnnounce } from './drawer-keys.ts';
 import {
   type DrawerPoolEvent,
   type DrawerPoolOptions,
@@ -21,19 +20,21 @@ import {
   type TakeResult,
   type TakeWithinOptions,
 } from './drawer-pool-types.ts';
-import { DrawerStreams, type PoolStream } from './drawer-streams.ts';
+import { DrawerStreams } from './drawer-streams.ts';
+import { PeerKme } from './peer-kme.ts';
+import { Refill } from './refill.ts';
 import { SupplyHealth } from './supply-health.ts';
 import { TakeQueue } from './take-queue.ts';
 import { Watermarks } from './watermarks.ts';
-import { writeDownDrawn } from './write-down.ts';
 
 export class DrawerPool {
   readonly #options: DrawerPoolOptions;
   readonly #keys: DrawerKeys;
   readonly #health: SupplyHealth;
   readonly #streams: DrawerStreams;
+  readonly #refill: Refill;
+  readonly #peerKme: PeerKme;
   readonly #waiters: TakeQueue;
-  readonly #abort = new AbortController();
   readonly #totals = noTotals();
   readonly #depth: DepthPolicy;
   readonly #watermarks: Watermarks;
@@ -41,11 +42,6 @@ export class DrawerPool {
   #quota: number;
   #instance: Uint8Array | undefined;
   #channelUp = false;
-  #peerKmeReachable = true;
-  #filling = false;
-  /** After a draw that failed: some KMEs give all that is asked for or nothing, so the next asks for one. */
-  #askForOne = false;
-  #cancelRetry: (() => void) | undefined;
   #closed = false;
 
   constructor(options: DrawerPoolOptions) {
@@ -65,8 +61,8 @@ export class DrawerPool {
       openTimeoutMs: options.streamOpenTimeoutMs ?? 60_000,
       channelUp: () => this.#channelUp,
       emit: (event) => this.#emit(event),
-      onChange: () => this.#fill(),
-      onUnusable: (error) => this.#failed(error),
+      onChange: () => this.#refill.fill(),
+      onUnusable: (error) => this.#refill.failed(error),
     });
     this.#keys = new DrawerKeys({
       clock,
@@ -82,9 +78,40 @@ export class DrawerPool {
       },
       onRemoved: (key) => {
         this.#streams.closeIfSpent(key.origin);
-        this.#fill();
+        this.#refill.fill();
       },
       onReleased: () => this.#waiters.serve(),
+    });
+    this.#peerKme = new PeerKme({
+      clock,
+      random,
+      keyAwaited: () => this.#keys.awaitedFrom(this.#streams.current?.origin.kme) > 0,
+      onLost: () => {
+        if (this.#streams.blame()) this.#streams.retire();
+        this.#refill.fill();
+      },
+    });
+    this.#refill = new Refill({
+      ...options,
+      keys: this.#keys,
+      streams: this.#streams,
+      health: this.#health,
+      peerKme: this.#peerKme,
+      watermarks: this.#watermarks,
+      depth: this.#depth,
+      channelUp: () => this.#channelUp,
+      quota: () => this.#quota,
+      onDrawn: (keys) => {
+        this.#totals.drawn += keys;
+      },
+      // What is drawn while the channel is down is announced when it is back.
+      onAdded: (keys) => {
+        if (this.#channelUp) this.#announce(keys);
+      },
+      onFailed: () => {
+        this.#totals.drawFailures++;
+      },
+      emit: (event) => this.#emit(event),
     });
   }
 
@@ -100,30 +127,31 @@ export class DrawerPool {
     const { startSpreadMs = 0 } = this.#options;
     const sameInstance = this.#instance !== undefined && bytesEqual(this.#instance, instance);
     this.#quota = Math.min(quota, this.#options.maxOutstanding ?? 4096);
-    this.#peerKmeReachable = true;
+    this.#peerKme.saidReachable();
     if (this.#instance !== undefined && !sameInstance) this.#startOver();
     this.#instance = Uint8Array.from(instance);
     this.#channelUp = true;
     if (sameInstance) {
       this.#streams.announceAgain();
       this.#announce([...this.#keys.values()].filter((key) => key.state !== 'leased'));
-    } else if (startSpreadMs > 0) this.#retryIn(this.#options.random() * startSpreadMs);
-    this.#fill();
+    } else if (startSpreadMs > 0) this.#refill.pause(this.#options.random() * startSpreadMs);
+    this.#refill.fill();
   }
 
   /** The channel is lost. Acknowledged keys stay good until their TTL; nothing is drawn meanwhile. */
   channelDown(): void {
     this.#channelUp = false;
+    this.#peerKme.stop();
   }
 
   /** The peer opened the stream at its KME, which cuts it into chunks of `chunkBytes`. */
   streamOpened(ksid: Uint8Array, chunkBytes?: number): void {
-    if (this.#streams.peerOpened(ksid, chunkBytes)) this.#peerKmeReachable = true;
+    if (this.#streams.peerOpened(ksid, chunkBytes)) this.#peerKme.saidReachable();
   }
 
   /** The peer can't open it yet; it goes on trying and says `streamOpened` later. */
   streamFailed(ksid: Uint8Array): void {
-    if (this.#streams.find(ksid) !== undefined) this.#peerKmeReachable = false;
+    if (this.#streams.find(ksid) !== undefined) this.#peerKme.saidUnreachable();
   }
 
   /** The peer gave it up for good, or its KME lost it: a fresh one is opened. */
@@ -131,23 +159,26 @@ export class DrawerPool {
     if (this.#streams.find(ksid) === undefined) return;
     this.#streams.blame();
     this.#streams.retire();
-    this.#retryIn(this.#health.streamLost());
+    this.#refill.pause(this.#health.streamLost());
   }
 
   /** The peer's own word on its KME. */
   setPeerKmeReachable(reachable: boolean): void {
-    this.#peerKmeReachable = reachable;
+    if (reachable) this.#peerKme.saidReachable();
+    else this.#peerKme.saidUnreachable();
+    this.#refill.fill();
   }
 
   /** The peer has the same key. False if it isn't one that waits for this. */
   markReady(reference: QkdKeyReference): boolean {
-    if (!this.#keys.markReady(reference)) return false;
+    const key = this.#keys.markReady(reference);
+    if (key === undefined) return false;
     this.#totals.acknowledged++;
-    this.#peerKmeReachable = true;
+    if (this.#isOfCurrentKme(key)) this.#peerKme.keyAgreed();
     this.#health.agreed();
     this.#emit({ type: 'keys-ready', ready: this.#keys.count('ready') });
     this.#waiters.serve();
-    this.#fill();
+    this.#refill.fill();
     return true;
   }
 
@@ -155,12 +186,15 @@ export class DrawerPool {
   markUnavailable(reference: QkdKeyReference): void {
     const key = this.#keys.get(reference);
     if (key === undefined) return;
-    this.#peerKmeReachable = false;
-    // A peer that can't get any of our keys must not make us draw them all: one pause for a batch, longer each time.
-    if (this.#cancelRetry === undefined) this.#retryIn(this.#health.unavailable());
-    // Its KME may have forgotten the stream. A fresh one, which the peer has to open first, also spares keys while it can't.
-    const ofStream = this.#options.source.needsStream && this.#streams.current?.origin === key.origin;
-    if (this.#streams.blame(key.origin.kme) || ofStream) this.#streams.retire();
+    // Of a KME that was left for another one it says nothing about that one.
+    if (this.#streams.current === undefined || this.#isOfCurrentKme(key)) {
+      this.#peerKme.saidUnreachable();
+      // A peer that can't get any of our keys must not make us draw them all: one pause for a batch, longer each time.
+      if (!this.#refill.paused) this.#refill.pause(this.#health.unavailable());
+      // Its KME may have forgotten the stream. A fresh one, which the peer has to open first, also spares keys while it can't.
+      const ofStream = this.#options.source.needsStream && this.#streams.current?.origin === key.origin;
+      if (this.#streams.blame(key.origin.kme) || ofStream) this.#streams.retire();
+    }
     this.#keys.giveUp(key, 'unavailable');
   }
 
@@ -180,7 +214,7 @@ export class DrawerPool {
     });
     if (this.#streams.blame(key.origin.kme) || this.#streams.current?.origin === key.origin) this.#streams.retire();
     // The pause stands before the keys go: each that goes asks for another.
-    this.#retryIn(retryInMs);
+    this.#refill.pause(retryInMs);
     this.#keys.withdraw(key.origin, 'mismatch');
   }
 
@@ -199,7 +233,7 @@ export class DrawerPool {
       const result = this.#takeNow(options);
       if (result.ok || waitMs <= 0 || this.#closed) return result;
     }
-    this.#fill();
+    this.#refill.fill();
     const lease = await this.#waiters.wait(options, waitMs, options.signal);
     return lease === undefined ? this.#takeNow(options) : { ok: true, lease };
   }
@@ -214,14 +248,14 @@ export class DrawerPool {
   /** A depth that stays; keys above the high watermark stay until they're used or expire. */
   setWatermarks(low: number, high: number): void {
     this.#watermarks.set(low, high);
-    this.#fill();
+    this.#refill.fill();
   }
 
   /** A depth that follows demand between these bounds. */
   setAdaptiveDepth(bounds: Pick<DepthOptions, 'minAhead' | 'maxAhead'>): void {
     this.#depth.configure(bounds);
     this.#watermarks.follow(this.#depth);
-    this.#fill();
+    this.#refill.fill();
   }
 
   /** What a `KeyBudget` decides from. */
@@ -275,8 +309,8 @@ export class DrawerPool {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#abort.abort();
-    this.#cancelRetry?.();
+    this.#refill.close();
+    this.#peerKme.stop();
     this.#keys.clear('closed');
     this.#keys.stop();
     this.#waiters.close();
@@ -284,114 +318,15 @@ export class DrawerPool {
     await this.#streams.close();
   }
 
-  // Filling.
-
-  /** Keys ahead of need. */
-  #ahead(): number {
-    return this.#keys.size - this.#keys.count('leased');
-  }
-
-  #mayDraw(): boolean {
-    this.#watermarks.adapt(this.#options.clock.now());
-    // After a mismatch one probe at a time, whose answer is awaited; and some KMEs forget a batch over the next one.
-    const oneByOne = this.#health.mismatchesInARow > 0 || this.#options.source.oneBatchAtATime === true;
-    if (oneByOne && this.#keys.count('drawn') + this.#keys.count('announced') > 0) return false;
-    return (
-      this.#watermarks.wantsMore(this.#ahead()) &&
-      this.#keys.size <= this.#quota - Math.min(this.#streams.keysPerChunk, this.#quota)
-    );
-  }
-
-  /** Starts whatever is missing: a stream, a draw. Called after every change; does nothing while a pause runs. */
-  #fill(): void {
-    if (this.#closed || !this.#channelUp || this.#filling || this.#cancelRetry !== undefined || !this.#mayDraw())
-      return;
-    const stream = this.#streams.current;
-    if (stream?.draw?.ended) this.#streams.retire();
-    if (this.#streams.current === undefined) void this.#run((signal) => this.#streams.open(signal));
-    else if (stream !== undefined && this.#streams.usable) void this.#run((signal) => this.#drawFrom(stream, signal));
-  }
-
-  async #run(step: (signal: AbortSignal) => Promise<void>): Promise<void> {
-    this.#filling = true;
-    try {
-      await step(this.#abort.signal);
-    } catch (error) {
-      this.#failed(error);
-    } finally {
-      this.#filling = false;
-    }
-    this.#fill();
-  }
-
-  async #drawFrom(stream: PoolStream, signal: AbortSignal): Promise<void> {
-    const draw = stream.draw as DrawStream;
-    const missing = this.#askForOne || this.#health.mismatchesInARow > 0 ? 1 : this.#watermarks.high - this.#ahead();
-    const wanted = Math.max(1, Math.min(missing, this.#quota - this.#keys.size));
-    this.#askForOne = true;
-    const delivered = await draw.draw(wanted, { signal });
-    this.#askForOne = false;
-    if (delivered.length === 0)
-      throw new KdiError(KdiErrorCode.insufficientKey, `KME ${stream.origin.kme} gave no key`);
-    this.#health.drew();
-    this.#totals.drawn += delivered.length;
-    this.#depth.recordSupply(this.#options.clock.now(), delivered.length);
-    const fresh = await writeDownDrawn(this.#options.ledger, delivered);
-    if (this.#closed || stream.origin.withdrawn || this.#streams.current !== stream) {
-      for (const key of fresh) key.secret.wipe();
-      return;
-    }
-    this.#admit(stream, fresh);
-    const twice = delivered.find((key) => !fresh.includes(key));
-    if (twice !== undefined) {
-      throw new KdiError(
-        KdiErrorCode.duplicateKey,
-        `KME ${twice.metadata.kme} gave ${referenceText(twice.reference)}, which was drawn before`,
-      );
-    }
-  }
-
-  #admit(stream: PoolStream, delivered: readonly DeliveredKey[]): void {
-    // A mismatch condemns a 004 stream, but only the batch where there are no streams.
-    const origin: KeyOrigin = this.#options.source.needsStream
-      ? stream.origin
-      : { kme: delivered[0]?.metadata.kme ?? stream.origin.kme, held: 0, withdrawn: false, peerKnows: true };
-    const { added, duplicate } = this.#keys.addAll(delivered, origin, this.#quota);
-    // What is drawn while the channel is down is announced when it is back.
-    if (this.#channelUp) this.#announce(added);
-    if (duplicate !== undefined) {
-      throw new KdiError(KdiErrorCode.duplicateKey, `KME ${origin.kme} gave ${referenceText(duplicate)} twice`);
-    }
+  #isOfCurrentKme({ origin }: DrawerKey): boolean {
+    return origin.kme === this.#streams.current?.origin.kme;
   }
 
   #announce(keys: readonly DrawerKey[]): void {
     if (keys.length === 0) return;
     for (const key of keys) this.#keys.markAnnounced(key);
     this.#options.hooks.announceKeys(keys.map(toAnnounce));
-  }
-
-  // Failing.
-
-  #failed(thrown: unknown): void {
-    if (this.#closed) return;
-    const error = isKdiError(thrown)
-      ? thrown
-      : new KdiError(KdiErrorCode.internal, 'unexpected failure while drawing a key', { cause: thrown });
-    this.#totals.drawFailures++;
-    const retryInMs = this.#health.failed(error);
-    this.#emit({ type: 'failure', kme: this.#options.source.kme, error, retryInMs });
-    const elsewhere = this.#health.kmeIsDoubtful(error) && this.#streams.blame();
-    if (elsewhere || this.#streams.current?.draw?.ended || this.#health.streamIsDoubtful(error)) this.#streams.retire();
-    this.#retryIn(retryInMs);
-  }
-
-  #retryIn(delayMs: number): void {
-    if (this.#closed) return;
-    this.#cancelRetry?.();
-    this.#cancelRetry = this.#options.clock.schedule(() => {
-      this.#cancelRetry = undefined;
-      this.#fill();
-    }, delayMs);
+    this.#peerKme.keyAnnounced();
   }
 
   /** The peer's process is another one: nothing that the old one knew is of use. */
@@ -418,7 +353,7 @@ export class DrawerPool {
     const lease = this.#keys.lease(wanted.fits);
     if (lease === undefined) return undefined;
     this.#totals.offered++;
-    this.#fill();
+    this.#refill.fill();
     const commit = (): boolean => {
       const first = lease.commit();
       if (first) this.#totals.committed++;
@@ -440,7 +375,7 @@ export class DrawerPool {
     if (!this.#channelUp) return NoKeyReason.channelDown;
     const { failureReason } = this.#health;
     if (failureReason !== undefined) return failureReason;
-    if (!this.#peerKmeReachable) return NoKeyReason.peerKmeUnreachable;
+    if (!this.#peerKme.reachable) return NoKeyReason.peerKmeUnreachable;
     return this.#streams.usable ? NoKeyReason.poolEmpty : NoKeyReason.streamOpening;
   }
 

@@ -41,8 +41,8 @@ export function keyOf(reference: QkdKeyReference, seed = ''): SecretBytes {
 /** Both key managers of a link in memory; faults by setting fields. */
 export class FakeSource implements KeySource {
   readonly api = 'etsi004';
-  readonly kme = 'kme-a:1';
-  readonly needsStream = true;
+  readonly kme: string = 'kme-a:1';
+  readonly needsStream: boolean = true;
   oneBatchAtATime = false;
   readonly #clock: Clock;
   /** Keys left at the KME. */
