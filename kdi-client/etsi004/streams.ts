@@ -16,6 +16,7 @@ import {
   type StreamAnnouncement,
 } from '../key-source.ts';
 import { Etsi004Status, MAX_METADATA_BYTES, parseMetadata } from '../wire/index.ts';
+import { type Chunk, ChunkCache, MAX_CACHED_CHUNKS } from './chunk-cache.ts';
 import { statusError } from './status.ts';
 import type { Etsi004Transport } from './transport.ts';
 
@@ -32,18 +33,8 @@ export interface OpenedStream {
 const METADATA_BUFFER_BYTES = 256;
 /** A stream is given up before its index comes this near to the end of u32. */
 const INDEX_MARGIN = 0x1_0000;
-/** Chunks that an answerer holds for look-ups still to come. */
-const MAX_CACHED_CHUNKS = 64;
 /** Keys in one chunk: `slice` is a u16. */
 const MAX_SLICES = 0x1_0000;
-
-/** A chunk cut into keys; `undefined` where a key was taken. */
-interface Chunk {
-  readonly index: number;
-  readonly keys: (SecretBytes | undefined)[];
-  readonly metadata: KeyMetadata;
-  readonly expiresAtMs?: number;
-}
 
 /** GET_KEY on one stream, one at a time; the base of both ends. */
 class Etsi004Stream {
@@ -240,10 +231,11 @@ export class Etsi004DrawStream extends Etsi004Stream implements DrawStream {
 export class Etsi004LookupStream extends Etsi004Stream implements LookupStream {
   readonly peerConnected: boolean;
   readonly #drawer: string;
-  readonly #chunks = new Map<number, Chunk>();
+  readonly #cache: ChunkCache;
 
   constructor(opened: OpenedStream, drawerSaeId: string) {
     super(opened);
+    this.#cache = new ChunkCache(opened.clock);
     this.peerConnected = opened.peerConnected;
     this.#drawer = drawerSaeId;
   }
@@ -259,40 +251,20 @@ export class Etsi004LookupStream extends Etsi004Stream implements LookupStream {
       }
       const { index, slice } = reference;
       // A KME may hand chunks out in sequence, whatever index is asked for.
-      for (let attempt = 0; !this.#chunks.has(index) && attempt < MAX_CACHED_CHUNKS; attempt++) {
-        this.#cache(await this.getChunk(index, options));
+      for (let attempt = 0; !this.#cache.has(index) && attempt < MAX_CACHED_CHUNKS; attempt++) {
+        this.#cache.put(await this.getChunk(index, options));
       }
-      const chunk = this.#chunks.get(index);
-      const secret = chunk?.keys[slice];
-      if (chunk === undefined || secret === undefined) {
+      const taken = this.#cache.take(index, slice);
+      if (taken === undefined) {
         throw new KdiError(KdiErrorCode.keyNotFound, `no key ${index}:${slice} on the stream`, { retryable: false });
       }
-      chunk.keys[slice] = undefined;
-      if (chunk.keys.every((key) => key === undefined)) this.#chunks.delete(index);
+      const { secret, chunk } = taken;
       const { metadata, expiresAtMs } = chunk;
       return { reference, secret, metadata, ...(expiresAtMs === undefined ? {} : { expiresAtMs }) };
     });
   }
 
   protected override wipe(): void {
-    for (const index of [...this.#chunks.keys()]) this.#forget(index);
-  }
-
-  #cache(chunk: Chunk): void {
-    this.#forget(chunk.index);
-    this.#chunks.set(chunk.index, chunk);
-    const now = this.opened.clock.now();
-    for (const [index, { expiresAtMs }] of this.#chunks) {
-      if (expiresAtMs !== undefined && expiresAtMs <= now) this.#forget(index);
-    }
-    while (this.#chunks.size > MAX_CACHED_CHUNKS) {
-      const [oldest] = this.#chunks.keys();
-      this.#forget(oldest as number);
-    }
-  }
-
-  #forget(index: number): void {
-    for (const key of this.#chunks.get(index)?.keys ?? []) key?.wipe();
-    this.#chunks.delete(index);
+    this.#cache.clear();
   }
 }
