@@ -121,8 +121,9 @@ interface Signer {
   readonly scheme: number;
 }
 
-function chooseSigner({ hello }: AcceptedClientHello, { identity }: ServerEngineOptions): Signer {
-  if (identity === undefined) throw handshakeFailure('no certificate to answer with');
+/** Of a server with a certificate: without one, `choosePsk` has come to a PSK or to an end. */
+function chooseSigner({ hello }: AcceptedClientHello, options: ServerEngineOptions): Signer {
+  const identity = options.identity as EngineIdentity;
   const { signatureAlgorithms } = hello.extensions;
   if (signatureAlgorithms === undefined) throw missingExtension('ClientHello without signature_algorithms');
   const scheme = chooseSignatureScheme(identity, signatureAlgorithms);

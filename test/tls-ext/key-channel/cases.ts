@@ -233,6 +233,27 @@ const answererCases = casesAgainst('answerer', {
   ],
   'dropped of a key that it does not know': [[fromDrawer, dropped], 'open', hears('ready new')],
   'close_stream for an unknown reason': [[fromDrawer, framed(19, `${'01'.repeat(16)}09`)], decodeError],
+  'close_stream for a mismatch that the drawer has found, which ends keys that were acked': [
+    [
+      fromDrawer,
+      stream,
+      streamOpened,
+      keysMessage(0, reference004(k, 0), reference004(k, 1)),
+      ({ answerer }) => answerer.provideKey(reference004(k, 0), keyOf(1)),
+      closeStream,
+    ],
+    'open',
+    hears(
+      'ready new',
+      'stream-requested 01',
+      'keys-announced 01/0/0 01/1/0',
+      'key-accepted 01/0/0',
+      'mismatch',
+      'key-withdrawn 01/0/0 mismatch accepted',
+      'key-withdrawn 01/1/0 mismatch not-accepted',
+      'stream-ended 01 mismatch',
+    ),
+  ],
   'close_stream of a stream that it does not know': [[fromDrawer, closeStream], 'open', hears('ready new')],
 });
 

@@ -1,5 +1,6 @@
 import { authenticationCases } from './authentication.ts';
 import { clientHelloCases } from './client-hellos.ts';
+import { listCases } from './lists.ts';
 import { firstRecordCases, negotiatedCases, recordCases, ticketCases } from './records.ts';
 import { rekeyCases } from './rekeys.ts';
 import { serverHelloCases } from './server-hellos.ts';
@@ -8,6 +9,7 @@ import { resumptionCases } from './tickets.ts';
 export const allCases = [
   ...clientHelloCases,
   ...serverHelloCases,
+  ...listCases,
   ...authenticationCases,
   ...recordCases,
   ...ticketCases,

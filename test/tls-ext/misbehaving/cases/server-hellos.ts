@@ -1,6 +1,6 @@
 /** What a server must not accept in ClientHello, and what it must pass over. */
 import { expect } from 'chai';
-import { encode } from '../../../../tls-ext/bytes/index.ts';
+import { hmac } from '../../../../tls-ext/crypto/index.ts';
 import {
   badBinderAlone,
   badBinderBesideCertificates,
@@ -32,7 +32,6 @@ import {
   framed,
   insteadOf,
   nothing,
-  type RawExtension,
   removeExtension,
   repeatExtension,
   sendMessage,
@@ -41,11 +40,13 @@ import {
   setExtension,
   trailing,
 } from '../scripts.ts';
+import { manyPsks } from './lists.ts';
 
 const CH = 'ClientHello';
 const CH2 = 'second ClientHello';
 const retry = { retry: true } as const;
-const cookie = { retry: true, server: { cookieKey: new Uint8Array(32).fill(1) } } as const;
+const cookieKey = new Uint8Array(32).fill(1);
+const cookie = { retry: true, server: { cookieKey } } as const;
 const psk = { psk: 'beside-certificates' } as const;
 const pskAlone = { psk: 'alone' } as const;
 const noKey = { psk: 'unavailable' } as const;
@@ -86,18 +87,15 @@ const secondClientHellos = (suffix: string, scenario: Scenario): Cases => {
   return Object.fromEntries(cases);
 };
 
-/** pre_shared_key with so many identities that nobody knows. */
-function manyPsks(count: number): RawExtension {
-  const data = encode((writer) => {
-    writer.vector(2, () => {
-      for (let i = 0; i < count; i++) writer.vector(2, Uint8Array.of(0x70, i)).u32(0);
-    });
-    writer.vector(2, () => {
-      for (let i = 0; i < count; i++) writer.vector(1, new Uint8Array(32));
-    });
-  });
-  return { type: 41, data };
-}
+/** The server's cookie as it would have made it for another suite. */
+const cookieFor = (suite: number): Edit =>
+  alterExtensions(CH2, (list) =>
+    list.map((one) => {
+      if (one.type !== 44) return one;
+      const content = Uint8Array.of(suite >> 8, suite & 0xff, ...one.data.subarray(4, -32));
+      return extension(44, ...one.data.subarray(0, 2), ...content, ...hmac('sha256', cookieKey, content));
+    }),
+  );
 
 /** What each question for a PSK listed. */
 const offeredTo = ({ side }: Outcome) =>
@@ -403,6 +401,12 @@ export const serverHelloCases = [
           list.map((one) => (one.type === 44 ? extension(44, ...one.data.map((b, i) => (i === 9 ? b ^ 1 : b))) : one)),
         ),
       ),
+      illegalParameter,
+      cookie,
+    ],
+    'the second ClientHello with a cookie of ours for another suite': [cookieFor(0x1303), illegalParameter, cookie],
+    'the second ClientHello with a cookie of ours for a suite that we do not speak': [
+      cookieFor(0x1399),
       illegalParameter,
       cookie,
     ],
