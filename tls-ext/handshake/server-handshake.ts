@@ -40,7 +40,7 @@ export function* serverHandshake(wire: HandshakeWire, options: ServerEngineOptio
   expectUsableOptions(options);
   try {
     const accepted = yield* expectClientHello(wire, options, codePoints);
-    const { hello, suite, group, transcript } = accepted;
+    const { hello, suite, transcript } = accepted;
     const alpnProtocol = chooseProtocol(hello, options);
     const outcome = yield* choosePsk(wire, options, scope, accepted);
     const { selected } = outcome;
@@ -82,22 +82,7 @@ export function* serverHandshake(wire: HandshakeWire, options: ServerEngineOptio
     yield* expectFinished('ExpectClientFinished', transcript, handshakeKeys.clientHandshakeTrafficSecret);
     wire.protectReceiving(deriveTrafficKeys(suite, applicationKeys.clientApplicationTrafficSecret));
 
-    const { serverName, pskKeyExchangeModes, ticketRequest } = hello.extensions;
-    const summary: HandshakeSummary = {
-      group,
-      cipherSuite: suite.codePoint,
-      ...(alpnProtocol === undefined ? {} : { alpnProtocol }),
-      ...(serverName === undefined ? {} : { serverName }),
-      psk: selected?.kind ?? 'none',
-      ...(selected?.reference === undefined ? {} : { reference: selected.reference }),
-      peerCertificate: asksClient,
-      ...(outcome.qkdOffer === undefined ? {} : { qkdOffer: outcome.qkdOffer }),
-      ...(outcome.qkdResult === undefined ? {} : { qkdResult: outcome.qkdResult }),
-      helloRetryRequest: accepted.retried,
-      rekey: rekeyNegotiated,
-      tickets: pskKeyExchangeModes?.includes(PskKeyExchangeMode.pskDheKe) ?? false,
-      ...(ticketRequest === undefined ? {} : { ticketRequest }),
-    };
+    const summary = summaryOf(accepted, outcome, { alpnProtocol, rekey: rekeyNegotiated, peerCertificate: asksClient });
     return completeSession(change, applicationKeys, summary, {
       wantsTickets: false,
       rekeyWithoutKey: options.rekeyWithoutKey ?? 'accept',
@@ -105,6 +90,31 @@ export function* serverHandshake(wire: HandshakeWire, options: ServerEngineOptio
   } finally {
     scope.wipe();
   }
+}
+
+/** What the handshake came to; `said` is what the server chose to say. */
+function summaryOf(
+  { hello, suite, group, retried }: AcceptedClientHello,
+  { selected, qkdOffer, qkdResult }: PskOutcome,
+  said: { readonly alpnProtocol: string | undefined; readonly rekey: boolean; readonly peerCertificate: boolean },
+): HandshakeSummary {
+  const { serverName, pskKeyExchangeModes, ticketRequest } = hello.extensions;
+  const { alpnProtocol, rekey, peerCertificate } = said;
+  return {
+    group,
+    cipherSuite: suite.codePoint,
+    ...(alpnProtocol === undefined ? {} : { alpnProtocol }),
+    ...(serverName === undefined ? {} : { serverName }),
+    psk: selected?.kind ?? 'none',
+    ...(selected?.reference === undefined ? {} : { reference: selected.reference }),
+    peerCertificate,
+    ...(qkdOffer === undefined ? {} : { qkdOffer }),
+    ...(qkdResult === undefined ? {} : { qkdResult }),
+    helloRetryRequest: retried,
+    rekey,
+    tickets: pskKeyExchangeModes?.includes(PskKeyExchangeMode.pskDheKe) ?? false,
+    ...(ticketRequest === undefined ? {} : { ticketRequest }),
+  };
 }
 
 function expectUsableOptions(options: ServerEngineOptions): void {

@@ -2,6 +2,7 @@
 import { bytesEqual, constantTimeEqual, hexOf, type SecretBytes } from '../bytes/index.ts';
 import type { QkdKeyReference } from '../engine-types.ts';
 import { expectLegalBatch, refusalOf, streamOf } from './answerer-intake.ts';
+import { AnswererOutbox } from './answerer-outbox.ts';
 import { type Connection, type Instance, type Key, newInstance, type Stream } from './answerer-records.ts';
 import { abortFor, ChannelConnection, unexpected } from './channel-connection.ts';
 import { deriveCheckValues } from './check-value.ts';
@@ -14,7 +15,6 @@ import {
   MAX_STREAMS_PER_INSTANCE,
   QKD_KEY_BYTES,
 } from './limits.ts';
-import { encodeMessage } from './message-codec.ts';
 import type {
   AbortMessage,
   CloseStreamMessage,
@@ -45,6 +45,7 @@ export class KeyChannelAnswerer implements AnswererApi {
   readonly #instances = new Map<string, Instance>();
   readonly #streams = new Map<string, Stream>();
   readonly #keys = new Map<string, Key>();
+  readonly #outbox: AnswererOutbox;
   #state: KeyChannelState;
   #peerKme = '';
   #events: AnswererEvent[] = [];
@@ -52,6 +53,10 @@ export class KeyChannelAnswerer implements AnswererApi {
   constructor(options: AnswererOptions) {
     expectOptions(options);
     this.#options = options;
+    this.#outbox = new AnswererOutbox({
+      isOpen: (connection) => this.#connections.get(connection.id) === connection,
+      write: (connection, bytes) => this.#events.push({ type: 'write', connection: connection.id, bytes }),
+    });
     this.#state = { kmeReachable: false, kmeName: options.kmeName, poolKeys: 0, reasons: [] };
   }
 
@@ -60,8 +65,8 @@ export class KeyChannelAnswerer implements AnswererApi {
     const connection: Connection = { id, channel: new ChannelConnection(), nextBatch: 0 };
     this.#connections.set(id, connection);
     const { instance, quota } = this.#options;
-    this.#write(connection, { type: 'hello', instance, quota, services });
-    this.#write(connection, { type: 'state', ...this.#state });
+    this.#outbox.write(connection, { type: 'hello', instance, quota, services });
+    this.#outbox.write(connection, { type: 'state', ...this.#state });
     if (this.#connections.size > MAX_CONNECTIONS) {
       this.#fail(connection, new KeyChannelError(KeyChannelErrorCode.limit, 'too many key channels of one peer'), 0);
     }
@@ -83,7 +88,7 @@ export class KeyChannelAnswerer implements AnswererApi {
 
   setState(state: KeyChannelState): AnswererEvent[] {
     this.#state = state;
-    for (const connection of this.#connections.values()) this.#write(connection, { type: 'state', ...state });
+    for (const connection of this.#connections.values()) this.#outbox.write(connection, { type: 'state', ...state });
     return this.#flush();
   }
 
@@ -93,12 +98,12 @@ export class KeyChannelAnswerer implements AnswererApi {
     if (stream === undefined) return [];
     // No key fits into a chunk.
     if (keyChunkSizeBytes < QKD_KEY_BYTES) {
-      this.#write(stream.connection, { type: 'failed', ksid, reason: 'qos_not_met', retrying: false });
+      this.#outbox.write(stream.connection, { type: 'failed', ksid, reason: 'qos_not_met', retrying: false });
       this.#endStream(stream, 'closed');
       return this.#flush();
     }
     stream.keyChunkSizeBytes = keyChunkSizeBytes;
-    this.#sendStreamState(stream);
+    this.#outbox.streamState(stream);
     return this.#flush();
   }
 
@@ -107,11 +112,11 @@ export class KeyChannelAnswerer implements AnswererApi {
     if (stream === undefined) return [];
     if (retrying && stream.keyChunkSizeBytes === undefined) {
       stream.failure = reason;
-      this.#sendStreamState(stream);
+      this.#outbox.streamState(stream);
       return this.#flush();
     }
     // Once opened, a stream that fails is over: an index of it is never resumed.
-    this.#write(stream.connection, { type: 'failed', ksid, reason, retrying: false });
+    this.#outbox.write(stream.connection, { type: 'failed', ksid, reason, retrying: false });
     this.#forgetStream(stream);
     return this.#flush();
   }
@@ -131,7 +136,7 @@ export class KeyChannelAnswerer implements AnswererApi {
     }
     key.ownCheck = checks.answerer;
     this.#events.push({ type: 'key-accepted', reference: key.reference, secret, expiresAtMs: key.expiresAtMs });
-    this.#sendResult(key, { status: 'acked', check: key.ownCheck });
+    this.#outbox.result(key, { status: 'acked', check: key.ownCheck });
     return this.#flush();
   }
 
@@ -140,7 +145,7 @@ export class KeyChannelAnswerer implements AnswererApi {
     // Said once, however often our KME has not got it yet.
     if (key !== undefined && key.ownCheck === undefined && !key.pending) {
       key.pending = true;
-      this.#sendResult(key, { status: 'pending' });
+      this.#outbox.result(key, { status: 'pending' });
     }
     return this.#flush();
   }
@@ -148,7 +153,7 @@ export class KeyChannelAnswerer implements AnswererApi {
   reportNotFound(reference: QkdKeyReference): AnswererEvent[] {
     const key = this.#keys.get(referenceId(reference));
     if (key !== undefined && key.ownCheck === undefined) {
-      this.#sendResult(key, { status: 'unavailable' });
+      this.#outbox.result(key, { status: 'unavailable' });
       this.#forgetKey(key);
     }
     return this.#flush();
@@ -249,7 +254,7 @@ export class KeyChannelAnswerer implements AnswererApi {
     const known = this.#streams.get(id);
     if (known?.instance === instance) {
       known.connection = connection;
-      this.#sendStreamState(known);
+      this.#outbox.streamState(known);
       return;
     }
     const refusal =
@@ -263,7 +268,7 @@ export class KeyChannelAnswerer implements AnswererApi {
     // The keys of a stream that did not match are answered with the mismatch, which says more.
     if (instance.mismatched.has(id)) return;
     if (refusal !== undefined) {
-      this.#write(connection, { type: 'failed', ksid, reason: refusal, retrying: false });
+      this.#outbox.write(connection, { type: 'failed', ksid, reason: refusal, retrying: false });
       return;
     }
     const stream: Stream = { id, ksid, qos, instance, connection, keys: new Set() };
@@ -289,7 +294,7 @@ export class KeyChannelAnswerer implements AnswererApi {
         Object.assign(known, place);
         batchKeys.add(known);
         if (!constantTimeEqual(known.drawerCheck, announcement.check)) {
-          this.#sendResults(connection, message.batch, results.splice(0));
+          this.#outbox.results(connection, message.batch, results.splice(0));
           this.#onMismatch(known);
           mismatched = true;
         } else if (known.ownCheck !== undefined) {
@@ -322,7 +327,7 @@ export class KeyChannelAnswerer implements AnswererApi {
       batchKeys.add(key);
       fetch.push(key.reference);
     }
-    this.#sendResults(connection, message.batch, results);
+    this.#outbox.results(connection, message.batch, results);
     const wanted = fetch.filter((reference) => this.#keys.has(referenceId(reference)));
     if (wanted.length > 0) this.#events.push({ type: 'keys-announced', references: wanted });
   }
@@ -348,7 +353,7 @@ export class KeyChannelAnswerer implements AnswererApi {
   }
 
   #onMismatch(key: Key): void {
-    this.#sendResult(key, { status: 'mismatch' });
+    this.#outbox.result(key, { status: 'mismatch' });
     this.#reportMismatch(key.reference, key.stream?.ksid);
     const { stream } = key;
     this.#withdrawAll(stream === undefined ? key.batchKeys : stream.keys, 'mismatch');
@@ -365,22 +370,6 @@ export class KeyChannelAnswerer implements AnswererApi {
         peerKme: this.#peerKme,
       },
     });
-  }
-
-  #sendStreamState({ ksid, connection, keyChunkSizeBytes, failure }: Stream): void {
-    if (keyChunkSizeBytes !== undefined) this.#write(connection, { type: 'opened', ksid, keyChunkSizeBytes });
-    else if (failure !== undefined) this.#write(connection, { type: 'failed', ksid, reason: failure, retrying: true });
-  }
-
-  #sendResult(
-    { connection, batch, position }: Key,
-    result: { status: 'pending' | 'mismatch' | 'unavailable' } | { status: 'acked'; check: Uint8Array },
-  ): void {
-    this.#sendResults(connection, batch, [{ position, ...result }]);
-  }
-
-  #sendResults(connection: Connection, batch: number, results: readonly KeyResult[]): void {
-    if (results.length > 0) this.#write(connection, { type: 'results', batch, results });
   }
 
   /** Ends a stream whose keys that are not fetched yet will not be; accepted ones live on. */
@@ -425,7 +414,7 @@ export class KeyChannelAnswerer implements AnswererApi {
 
   #fail(connection: Connection, error: KeyChannelError, nowMs: number): void {
     const abort = abortFor(error);
-    if (abort !== undefined) this.#write(connection, abort);
+    if (abort !== undefined) this.#outbox.write(connection, abort);
     this.#forgetConnection(connection, nowMs);
     this.#events.push({ type: 'failed', connection: connection.id, error });
   }
@@ -434,12 +423,6 @@ export class KeyChannelAnswerer implements AnswererApi {
     this.#connections.delete(connection.id);
     connection.instance?.connections.delete(connection);
     if (connection.instance?.connections.size === 0) connection.instance.disconnectedAtMs = nowMs;
-  }
-
-  /** Writes if that connection is still there; else the next one gets the same, asked or announced again. */
-  #write(connection: Connection, message: KeyChannelMessage): void {
-    if (this.#connections.get(connection.id) !== connection) return;
-    this.#events.push({ type: 'write', connection: connection.id, bytes: encodeMessage(message) });
   }
 
   #flush(): AnswererEvent[] {
