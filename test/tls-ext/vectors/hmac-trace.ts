@@ -32,9 +32,10 @@ export function traceHmacs<T>(run: () => T): { readonly result: T; readonly hmac
   const hmacs: TracedHmac[] = [];
   let before: TracedHash | undefined;
   const original = nodeCrypto.hash;
-  const traced = (algorithm: string, data: Uint8Array, encoding: 'buffer') => {
+  const traced = (algorithm: string, data: Uint8Array, encoding: 'buffer' | 'binary') => {
     const output = original(algorithm, data, encoding);
-    const now: TracedHash = { algorithm, data: Uint8Array.from(data), output: Uint8Array.from(output) };
+    const bytes = typeof output === 'string' ? Buffer.from(output, 'latin1') : output;
+    const now: TracedHash = { algorithm, data: Uint8Array.from(data), output: Uint8Array.from(bytes) };
     const hmac = before && hmacOf(before, now);
     if (hmac !== undefined) hmacs.push(hmac);
     before = now;
