@@ -197,6 +197,30 @@ describe('a tunnel with QKD keys', () => {
     expect(atClient.keyId).to.contain(`:${index}:0`);
   });
 
+  it('a key that a key channel offers is not looked up, and not used', async () => {
+    kmes.fill(ONE_KEY);
+    await start();
+    await sites.clientLog.next('keys-ready');
+    const [{ ksid, index }] = kmes.answered as [{ ksid: Uint8Array; index: number }];
+    const outcome = await tlsPeer(sites.tunnelPort, {
+      credential: await siteCredential('siteA'),
+      established: (connection) => connection.close(),
+      engine: {
+        alpnProtocols: ['qstunnel-key/1'],
+        qkdOffer: { offer: 'key' },
+        psk: {
+          kind: 'qkd',
+          reference: { api: 'etsi004', drawer: 'siteA', ksid, index, slice: 0 },
+          context: { purpose: 'handshake', drawer: 'siteA', answerer: 'siteB' },
+          // Another one than is there: whoever looked would find a wrong binder.
+          secret: new SecretBytes(randomBytes(32)),
+        },
+      },
+    });
+    expect(outcome.summary).to.include({ alpnProtocol: 'qstunnel-key/1', psk: 'none', qkdResult: 'policy' });
+    expect((await use()).atClient.mode).to.equal('qkd-and-pqc');
+  });
+
   it('a reference that names ourselves as drawer is never looked up', async () => {
     await start();
     const outcome = await tlsPeer(sites.tunnelPort, {

@@ -83,6 +83,19 @@ describe('a rekey and the end of the connection', () => {
     expect(closedKinds(pair)).to.deep.equal([true, true]);
   });
 
+  it('rekey_wanted that crosses close_notify of the client comes to nothing, once', () => {
+    const pair = rekeyPair().run();
+    pair.client.take(pair.client.engine.closeWrite());
+    pair.server.take(pair.server.engine.wantRekey());
+    pair.deliver();
+    expect(rekeyEvents(pair.client)).to.deep.equal([]);
+    pair.server.take(pair.server.engine.send(Uint8Array.of(7)));
+    pair.server.take(pair.server.engine.closeWrite());
+    pair.deliver();
+    expect(pair.client.received).to.deep.equal([7]);
+    expect(closedKinds(pair)).to.deep.equal([true, true]);
+  });
+
   it('a server that closes behind its answer still takes the finish', () => {
     const pair = askedPair();
     pair.server.take(pair.server.engine.provideRekeyKey(rekeyKey(1)));
