@@ -32,12 +32,16 @@ const scope = globalThis as { __stryker__?: Instrumentation };
 
 /** Set by the runner of the whole: which test files belong to the mutated one. */
 export const SPEC_VARIABLE = 'QSTUNNEL_MUTATION_SPEC';
+/** Set where mutants are wanted that run while modules are loaded. */
+export const STATIC_VARIABLE = 'QSTUNNEL_MUTATION_STATIC';
 
 class MochaRunner implements TestRunner {
-  readonly #mocha = new Mocha({ timeout: 20_000, reporter: QuietReporter, cleanReferencesAfterRun: false } as never);
+  readonly #mocha = new Mocha({ timeout: 20_000, reporter: QuietReporter } as never);
   #loaded = false;
 
   constructor() {
+    // For the next run of the same tests. As an option of the constructor it is not heard.
+    this.#mocha.cleanReferencesAfterRun(false);
     this.#mocha.rootHooks({
       beforeEach(this: Mocha.Context) {
         instrumentation().currentTestId = this.currentTest?.fullTitle();
@@ -55,6 +59,11 @@ class MochaRunner implements TestRunner {
     const result = await this.#run(undefined, !disableBail);
     const { mutantCoverage } = instrumentation();
     if (result.status !== DryRunStatus.Complete || coverageAnalysis === 'off' || !mutantCoverage) return result;
+    // What tests reach as well needs no process of its own: that modules were loaded without the mutant is no matter.
+    const { static: whileLoading, perTest } = mutantCoverage;
+    if (process.env[STATIC_VARIABLE] === undefined) {
+      for (const reached of Object.values(perTest)) for (const id of Object.keys(reached)) delete whileLoading[id];
+    }
     return { ...result, mutantCoverage };
   }
 
@@ -97,7 +106,7 @@ class MochaRunner implements TestRunner {
       return { status: DryRunStatus.Error, errorMessage: String((error as Error).stack ?? error) };
     }
     const { grep } = this.#mocha.options;
-    this.#mocha.bail(bail);
+    bailEverywhere(this.#mocha.suite, bail);
     this.#mocha.grep(testFilter === undefined ? /(?:)/ : new RegExp(`^(?:${testFilter.map(escaped).join('|')})$`));
     QuietReporter.results = [];
     await new Promise<void>((resolve) => void this.#mocha.run(() => resolve()));
@@ -131,6 +140,12 @@ class QuietReporter {
 function instrumentation(): Instrumentation {
   scope.__stryker__ ??= {};
   return scope.__stryker__;
+}
+
+/** A suite takes this over from the one that it stands in when it is made, so that later it has to be told itself. */
+function bailEverywhere(suite: Mocha.Suite, bail: boolean): void {
+  suite.bail(bail);
+  for (const inner of suite.suites) bailEverywhere(inner, bail);
 }
 
 function escaped(text: string): string {

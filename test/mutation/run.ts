@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Stryker } from '@stryker-mutator/core';
 import { explained } from './explained.ts';
-import { SPEC_VARIABLE } from './mocha-runner.ts';
+import { SPEC_VARIABLE, STATIC_VARIABLE } from './mocha-runner.ts';
 import { type MutatedFile, mutatedFiles } from './mutated-files.ts';
 
 type Mutant = Awaited<ReturnType<Stryker['runMutationTest']>>[number];
@@ -41,6 +41,7 @@ if (values.list) {
 process.chdir(fileURLToPath(new URL('../..', import.meta.url)));
 // Stryker's helper processes load our plugins, which are TypeScript, and so do those of the tests.
 process.env.NODE_OPTIONS = '--import=tsx';
+if (values.static) process.env[STATIC_VARIABLE] = 'yes';
 
 let unexplained = 0;
 const results: object[] = [];

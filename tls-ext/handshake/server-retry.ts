@@ -99,6 +99,7 @@ function* expectSecondClientHello(
   if (clientShare?.group !== state.group || others.length > 0) {
     throw illegalParameter('the second ClientHello does not hold just the share that was asked for');
   }
+  // The cookie may be of another connection, and older than the settings.
   if (suite !== state.suite || group !== state.group) throw illegalParameter('the second ClientHello negotiates anew');
   const transcript = new TranscriptHash(suite.hash);
   transcript.update(messageHash(state.clientHello1Hash));
@@ -136,9 +137,9 @@ function sealCookie(cookieKey: Uint8Array, state: RetryState): Uint8Array {
 
 function openCookie(cookieKey: Uint8Array | undefined, cookie: Uint8Array | undefined): RetryState {
   if (cookieKey === undefined || cookie === undefined) throw illegalParameter('the cookie is missing');
-  const macAt = cookie.length - hashLengthBytes[COOKIE_MAC];
-  const content = cookie.subarray(0, Math.max(macAt, 0));
-  if (macAt < 0 || !constantTimeEqual(cookieMac(cookieKey, content), cookie.subarray(macAt))) {
+  const macBytes = hashLengthBytes[COOKIE_MAC];
+  const content = cookie.subarray(0, -macBytes);
+  if (!constantTimeEqual(cookieMac(cookieKey, content), cookie.subarray(-macBytes))) {
     throw illegalParameter('the cookie is not the one that was given');
   }
   return decodeWhole(content, (reader) => {

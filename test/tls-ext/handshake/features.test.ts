@@ -1,11 +1,13 @@
 /** What each end says of what it was set to, and leaves out of what it was not. */
 import { expect } from 'chai';
 import { TlsMisuseError } from '../../../tls-ext/index.ts';
-import { decodeCertificateRequest } from '../../../tls-ext/messages/index.ts';
+import { type ClientHello, decodeCertificateRequest } from '../../../tls-ext/messages/index.ts';
 import { clientIdentity, type EnginePair, enginePair, expectConnected, qkdPsk } from '../engine/engine-pair.ts';
 import { runAgainst, type Scenario } from '../misbehaving/handshakes.ts';
 import { changeClientHello } from '../misbehaving/middleman.ts';
 import type { Edit } from '../misbehaving/scripts.ts';
+
+type Extensions = ClientHello['extensions'];
 
 /** A client of somebody else, who sends what has to be sent. */
 const stock = { serverName: undefined as never, grease: false };
@@ -69,6 +71,38 @@ describe('what was not asked for', () => {
       ).to.equal(true);
     });
   }
+});
+
+describe('ClientHello', () => {
+  const extensionsOf = (client: NonNullable<Parameters<typeof enginePair>[0]>['client']) => {
+    let sent: Extensions | undefined;
+    const cut = changeClientHello((hello) => {
+      sent = hello.extensions;
+      return hello;
+    });
+    const pair = enginePair({ client: client ?? {}, cut }).run();
+    expectConnected(pair);
+    if (sent === undefined) throw new Error('no ClientHello');
+    return sent;
+  };
+  const needed = ['supportedGroups', 'signatureAlgorithms', 'supportedVersions', 'keyShare'];
+
+  it('carries nothing but what has to be said, of a client that was set to nothing else', () => {
+    expect(extensionsOf(stock)).to.have.all.keys(...needed);
+    const empty = { alpnProtocols: [], certificateAuthorities: [], requestOcspStaple: false };
+    expect(extensionsOf({ ...stock, ...empty })).to.have.all.keys(...needed);
+  });
+
+  it('has a random and a session ID of 32 bytes each, and a share of its first group alone', () => {
+    const asked: number[] = [];
+    const random = (lengthBytes: number) => {
+      asked.push(lengthBytes);
+      return new Uint8Array(lengthBytes).fill(5);
+    };
+    const { keyShare } = extensionsOf({ ...stock, random, groups: [23, 29] });
+    expect(asked).to.deep.equal([32, 32]);
+    expect(keyShare?.map(({ group }) => group)).to.deep.equal([23]);
+  });
 });
 
 describe('CertificateRequest', () => {

@@ -1,0 +1,69 @@
+/** The cookie of HelloRetryRequest (RFC 8446, 4.2.2): worth nothing but to the server that gave it, and as it gave it. */
+import { expect } from 'chai';
+import {
+  Alert,
+  createClientEngine,
+  createServerEngine,
+  type ServerEngineOptions,
+  TlsMisuseError,
+} from '../../../tls-ext/index.ts';
+import { clientOptions, enginePair, expectConnected, Side, serverOptions } from '../engine/engine-pair.ts';
+import { changeClientHello } from '../misbehaving/middleman.ts';
+
+const cookieKey = new Uint8Array(32).fill(1);
+const settings = { cookieKey, groups: [23], cipherSuites: [0x1301] } as const;
+
+/** What a server makes of a cookie that one with other settings gave for the same ClientHello. */
+function withCookieOf(giver: Partial<ServerEngineOptions>, taker: Partial<ServerEngineOptions>): Side {
+  const client = new Side(
+    createClientEngine(clientOptions({ groups: [29, 23, 24], cipherSuites: [0x1301, 0x1302] })),
+    {},
+  );
+  const [first, second] = [giver, taker].map((options) => new Side(createServerEngine(serverOptions(options)), {}));
+  if (first === undefined || second === undefined) throw new Error('no servers');
+  for (const side of [client, first, second]) side.take(side.engine.start());
+  for (const hello of client.outbox.splice(0))
+    for (const side of [first, second]) side.take(side.engine.receive(hello));
+  for (const request of first.outbox.splice(0)) client.take(client.engine.receive(request));
+  for (const hello of client.outbox.splice(0)) second.take(second.engine.receive(hello));
+  return second;
+}
+
+describe('the cookie of a HelloRetryRequest', () => {
+  it('is taken of another connection of the same settings: the server holds nothing', () => {
+    const { error, outbox } = withCookieOf(settings, settings);
+    expect(error).to.equal(undefined);
+    expect(outbox.length, 'ServerHello and the rest').to.be.greaterThan(1);
+  });
+
+  const others: Readonly<Record<string, Partial<ServerEngineOptions>>> = {
+    suite: { cipherSuites: [0x1302] },
+    group: { groups: [24] },
+    key: { cookieKey: new Uint8Array(32).fill(2) },
+  };
+  for (const [name, changed] of Object.entries(others)) {
+    it(`is refused by a server that negotiates with another ${name}`, () => {
+      const { error } = withCookieOf(settings, { ...settings, ...changed });
+      expect(error?.code).to.equal('ERR_TLS_ILLEGAL_PARAMETER');
+    });
+  }
+
+  for (const length of [1, 31, 32, 33]) {
+    it(`is refused where ${length} bytes came back`, () => {
+      const cut = changeClientHello((hello) => {
+        const { cookie, ...rest } = hello.extensions;
+        return { ...hello, extensions: { ...rest, cookie: cookie?.slice(-length) } };
+      });
+      const client = { groups: [29, 23], grease: false };
+      const pair = enginePair({ client, server: settings, cut }).run();
+      expect(pair.server.error?.alert).to.equal(Alert.illegalParameter);
+    });
+  }
+
+  it('needs a key of 32 bytes', () => {
+    const withKey = (bytes: number) =>
+      enginePair({ client: { groups: [29, 23] }, server: { ...settings, cookieKey: new Uint8Array(bytes) } });
+    expect(() => withKey(31).run()).to.throw(TlsMisuseError);
+    expectConnected(withKey(32).run());
+  });
+});
