@@ -69,6 +69,11 @@ const eitherRole = {
     unsupportedExtension,
     mutual,
   ],
+  'Certificate with a staple of an unknown type': [
+    addExtension(CT, extension(5, 9, 0, 0, 1, 9)),
+    illegalParameter,
+    { ...mutual, client: { requestOcspStaple: true }, server: { requestOcspStaple: true } },
+  ],
   'Certificate with an unknown extension': [addExtension(CT, extension(0x7777)), unsupportedExtension, mutual],
   'Certificate with extension 33': [addExtension(CT, extension(33)), illegalParameter, mutual],
   'Certificate with qkd_psk': [addExtension(CT, extension(0xff51, 0, 1, 0, 1)), illegalParameter, mutual],

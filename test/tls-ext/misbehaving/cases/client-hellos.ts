@@ -124,6 +124,7 @@ export const clientHelloCases = [
     'ServerHello with a P-256 share that is not on the curve': [share(23, ...offCurve), illegalParameter, retry],
     'ServerHello with the point at infinity': [share(23, 0), illegalParameter, retry],
     'ServerHello with a compressed point': [share(23, 2, ...zeros(32)), illegalParameter, retry],
+    'ServerHello with a point in the hybrid form': [share(23, 6, ...zeros(64)), illegalParameter, retry],
     'ServerHello with an empty share': [setExtension(SH, 51, 0, 29, 0, 0), decodeError],
     'ServerHello with a PSK that was not offered': [addExtension(SH, extension(41, 0, 0)), unsupportedExtension],
     'ServerHello with a PSK index out of range': [setExtension(SH, 41, 0, 9), illegalParameter, psk],

@@ -3,10 +3,11 @@ import { encode } from '../../../../tls-ext/bytes/index.ts';
 import {
   MAX_ALPN_PROTOCOLS,
   MAX_CERTIFICATE_AUTHORITIES,
+  MAX_EXTENSIONS,
   MAX_PSK_IDENTITIES,
 } from '../../../../tls-ext/messages/limits.ts';
 import { casesAgainst, decodeError } from '../case.ts';
-import { addExtension, alterExtensions, extension, type RawExtension } from '../scripts.ts';
+import { addExtension, alterExtensions, extension, type RawExtension, setExtension } from '../scripts.ts';
 
 const CH = 'ClientHello';
 const CR = 'CertificateRequest';
@@ -53,6 +54,21 @@ export const listCases = [
       'connected',
     ],
     'ClientHello with an authority more': [addExtension(CH, authorities(MAX_CERTIFICATE_AUTHORITIES + 1)), decodeError],
+    'ClientHello with more than 64 extensions': [
+      alterExtensions(CH, (all) => [
+        ...Array.from({ length: MAX_EXTENSIONS }, (_, i) => extension(0x7700 + i)),
+        ...all,
+      ]),
+      decodeError,
+    ],
+    'ClientHello with 17 shares': [
+      setExtension(CH, 51, 0, 17 * 5, ...Array.from({ length: 17 }, (_, i) => [0x77, i, 0, 1, 0]).flat()),
+      decodeError,
+    ],
+    'ClientHello with 129 groups': [
+      setExtension(CH, 10, 1, 2, ...Array.from({ length: 129 }, (_, i) => [0x77, i]).flat()),
+      decodeError,
+    ],
     'status_request of an unknown type, which is ignored': [addExtension(CH, extension(5, 9, 0)), 'connected'],
   }),
   ...casesAgainst('client', {
