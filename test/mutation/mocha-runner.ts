@@ -58,6 +58,15 @@ class MochaRunner implements TestRunner {
   async dryRun({ coverageAnalysis, disableBail }: DryRunOptions): Promise<DryRunResult> {
     const result = await this.#run(undefined, !disableBail);
     const { mutantCoverage } = instrumentation();
+    instrumentation().mutantCoverage = { static: {}, perTest: {} };
+    // A test that spoils something for the next time would kill whatever mutant comes then.
+    const again = await this.#run(undefined, false);
+    if (again.status === DryRunStatus.Complete) {
+      const spoilt = again.tests.filter(({ status }) => status === TestStatus.Failed).map(({ name }) => name);
+      if (spoilt.length > 0) {
+        return { status: DryRunStatus.Error, errorMessage: `pass once, but not twice: ${spoilt.join(', ')}` };
+      }
+    }
     if (result.status !== DryRunStatus.Complete || coverageAnalysis === 'off' || !mutantCoverage) return result;
     // What tests reach as well needs no process of its own: that modules were loaded without the mutant is no matter.
     const { static: whileLoading, perTest } = mutantCoverage;

@@ -144,15 +144,15 @@ describe('the secrets', () => {
   });
 
   for (const [name, key, answer] of [
-    ['with a key', rekeyKey(1), rekeyKey(1)],
+    ['with a key', () => rekeyKey(1), () => rekeyKey(1)],
     ['without a key', undefined, undefined],
-    ['that is refused for want of the key', rekeyKey(1), undefined],
-    ['that is refused for another key', rekeyKey(1), rekeyKey(1, 9)],
+    ['that is refused for want of the key', () => rekeyKey(1), undefined],
+    ['that is refused for another key', () => rekeyKey(1), () => rekeyKey(1, 9)],
   ] as const) {
     it(`of a rekey ${name} are wiped at its end, and those of the connection at its own`, () => {
       const pair = rekeyPair(serverThatWaits).run();
-      rekey(pair, key);
-      if (key !== undefined) pair.server.take(pair.server.engine.provideRekeyKey(answer));
+      rekey(pair, key?.());
+      if (key !== undefined) pair.server.take(pair.server.engine.provideRekeyKey(answer?.()));
       pair.deliver();
       expect(pair.client.error ?? pair.server.error).to.equal(undefined);
       expect(alive()).to.have.length(6);
