@@ -133,4 +133,29 @@ const serverHandshake: readonly Explained[] = [
   },
 ];
 
-export const explained: readonly Explained[] = [...halfConnection, ...recordReader, ...serverPsk, ...serverHandshake];
+const reassembler: readonly Explained[] = ['false', 'first.length - this.#taken > HANDSHAKE_HEADER_BYTES'].map(
+  (replacement) => ({
+    file: 'tls-ext/handshake/reassembler.ts',
+    line: 'if (first.length - this.#taken >= HANDSHAKE_HEADER_BYTES) return first.subarray(this.#taken);',
+    replacement,
+    why: 'a header that one fragment holds may be joined with the rest all the same: speed',
+  }),
+);
+
+const tickets: readonly Explained[] = [
+  {
+    file: 'tls-ext/handshake/tickets.ts',
+    line: '#received = { epoch: 0, count: 0 };',
+    replacement: '{}',
+    why: 'without a number no epoch is the one that was counted, and the count begins anew with the first ticket',
+  },
+];
+
+export const explained: readonly Explained[] = [
+  ...halfConnection,
+  ...recordReader,
+  ...serverPsk,
+  ...serverHandshake,
+  ...reassembler,
+  ...tickets,
+];
