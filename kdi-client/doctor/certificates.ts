@@ -19,6 +19,8 @@ export interface CertificateName {
 export interface CertificateFacts {
   readonly names: readonly CertificateName[];
   readonly issuer: string;
+  /** Of the DER, in hex: what can be pinned. */
+  readonly sha256: string;
   /** Whole days, rounded down; negative after its end. */
   readonly daysLeft: number;
   /** `expired`, `not yet valid` or `valid` at the time that was given. */
@@ -32,6 +34,7 @@ export function certificateFacts(certificate: X509Certificate, nowMs: number): C
   return {
     names: namesOf(certificate),
     issuer: oneLine(certificate.issuer),
+    sha256: certificate.fingerprint256.replaceAll(':', '').toLowerCase(),
     daysLeft: Math.floor((notAfterMs - nowMs) / DAY_MS),
     state: nowMs < Date.parse(certificate.validFrom) ? 'not yet valid' : expired,
   };

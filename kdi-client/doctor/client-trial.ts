@@ -8,7 +8,7 @@ import { isKdiError } from '../errors.ts';
 import { Etsi004Source } from '../etsi004/source.ts';
 import { Etsi014Source } from '../etsi014/source.ts';
 import { type DeliveredKey, type KeySource, type LookupStream, referenceText } from '../key-source.ts';
-import type { KmeTls } from '../kme-tls.ts';
+import type { KmeTls, PskTls } from '../kme-tls.ts';
 import type { KmeAddress } from '../kme-url.ts';
 import { SkipSource } from '../skip/source.ts';
 import type { KnownQuirks } from './doctor-settings.ts';
@@ -126,7 +126,7 @@ function sourceOf({ options }: KmeEnd, needs: KnownQuirks, clock: Clock, timeout
     case 'etsi004':
       return new Etsi004Source({
         ...shared,
-        ...(tls === undefined ? { unsafePlainTcp: true } : { tls }),
+        ...(tls === undefined ? { unsafePlainTcp: true } : { tls: expectCertificates(tls, address) }),
         ...(ksid === undefined ? {} : { ksid }),
         ...(openAs === undefined ? {} : { openAs }),
         ...(uriTemplate === undefined ? {} : { uriTemplate }),
@@ -137,7 +137,7 @@ function sourceOf({ options }: KmeEnd, needs: KnownQuirks, clock: Clock, timeout
     case 'etsi014':
       return new Etsi014Source({
         ...shared,
-        tls: expectTls(tls, address),
+        tls: expectCertificates(tls, address),
         callTimeoutMs: timeoutMs,
         quirks,
         maxKeysPerRequest: KEYS_PER_DRAW,
@@ -152,7 +152,13 @@ function sourceOf({ options }: KmeEnd, needs: KnownQuirks, clock: Clock, timeout
   }
 }
 
-function expectTls(tls: KmeTls | undefined, { name }: KmeAddress): KmeTls {
+function expectTls(tls: KmeTls | PskTls | undefined, { name }: KmeAddress): KmeTls | PskTls {
   if (tls === undefined) throw new TypeError(`KME ${name} without TLS, which its API does not have`);
   return tls;
+}
+
+function expectCertificates(tls: KmeTls | PskTls | undefined, address: KmeAddress): KmeTls {
+  const expected = expectTls(tls, address);
+  if ('psk' in expected) throw new TypeError(`KME ${address.name} by pre-shared key, which its API does not have`);
+  return expected;
 }

@@ -29,6 +29,7 @@ export const ConfigHint = {
   peerSae: (saeId: string) => `peer-sae: [${saeId}]`,
   kmeServerName: (name: string) => `kme-server-name: ${name}`,
   kmeId: (id: string) => `kme-id: ${id}`,
+  kmePin: (sha256: string) => `kme-pin: [${sha256}]`,
   kmeCa: "kme-ca: FILE with the CA of the KME's certificate",
   unsafePlaintextKme: 'unsafe-plaintext-kme: true',
   kme: (url: string) => `kme: ${url}`,

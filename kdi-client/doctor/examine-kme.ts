@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { type Clock, systemClock } from '../clock.ts';
 import { isKdiError, KdiError, KdiErrorCode } from '../errors.ts';
 import type { KdiApi } from '../key-source.ts';
-import type { KmeTls } from '../kme-tls.ts';
+import type { KmeTls, PskTls } from '../kme-tls.ts';
 import { type KmeAddress, parseKmeUrl } from '../kme-url.ts';
 import type { Etsi004Dialect } from '../wire/index.ts';
 import { tryClient } from './client-trial.ts';
@@ -25,8 +25,8 @@ import { examineSkip } from './skip-exam.ts';
 export interface ExaminedKme {
   readonly url: string;
   readonly saeId: string;
-  /** Absent with `unsafePlainTcp`. */
-  readonly tls?: KmeTls;
+  /** Absent with `unsafePlainTcp`. A pre-shared key for SKIP only. */
+  readonly tls?: KmeTls | PskTls;
 }
 
 export interface KmeExaminationOptions {
@@ -145,6 +145,11 @@ function expectSense(
     [own, address] as const,
     ...(peer && peerAddress ? [[peer, peerAddress] as const] : []),
   ]) {
+    if (kme.tls !== undefined && 'psk' in kme.tls && which.api !== 'skip') {
+      throw bad(
+        `KME ${which.name} is ${which.api}://, which has no pre-shared keys: it needs a certificate, a key and a CA`,
+      );
+    }
     if (kme.tls !== undefined) continue;
     if (which.api !== 'etsi004') throw bad(`KME ${which.name} needs a certificate, a key and a CA`);
     if (!unsafePlainTcp) {
@@ -153,6 +158,6 @@ function expectSense(
   }
 }
 
-function withTls(tls: KmeTls | undefined): { readonly tls?: KmeTls } {
+function withTls(tls: ExaminedKme['tls']): Pick<ExaminedKme, 'tls'> {
   return tls === undefined ? {} : { tls };
 }

@@ -2,9 +2,10 @@
 import type { Socket } from 'node:net';
 import type { SecureVersion } from 'node:tls';
 import { isKdiError, type KdiError, KdiErrorCode } from '../errors.ts';
-import type { KmeTls } from '../kme-tls.ts';
+import type { KmeTls, PskTls } from '../kme-tls.ts';
 import type { KmeAddress } from '../kme-url.ts';
 import {
+  type CertificateFacts,
   type CertificateName,
   EXPIRY_WARNING_DAYS,
   expiryText,
@@ -19,7 +20,7 @@ import { type OpenProbe, openProbe, ProbeFailure, type TlsFacts } from './probe-
 
 export interface KmeEndOptions {
   readonly address: KmeAddress;
-  readonly tls?: KmeTls;
+  readonly tls?: KmeTls | PskTls;
   /** Our SAE ID at this KME. */
   readonly saeId: string;
   /** Whether this is the KME at the peer's end: the IDs of its checks start with `peer-`. */
@@ -60,6 +61,11 @@ export class KmeEnd {
     const id = this.id('own-certificate');
     if (tls === undefined) {
       this.exam.note(id, null, 'none: plain TCP, and every key can be read on the wire', ConfigHint.unsafePlaintextKme);
+      return true;
+    }
+    if ('psk' in tls) {
+      const { identity, key } = tls.psk;
+      this.exam.pass(this.id('own-psk'), null, `a pre-shared key of ${key.length} bytes, as ${identity}`);
       return true;
     }
     const own = readOwnCredentials(tls, nowMs);
@@ -126,6 +132,14 @@ export class KmeEnd {
     exam.pass(this.id('tls'), this.#tlsClause(), `${tls.protocol.replace('v', ' ')} with ${tls.cipher}`);
     const { certificate, distrust } = tls;
     const id = this.id('kme-certificate');
+    if (certificate === undefined) {
+      exam.pass(
+        this.id('kme-psk'),
+        this.#tlsClause(),
+        'it knows our pre-shared key, which takes the place of certificates',
+      );
+      return;
+    }
     const detail = `names ${namesText(certificate.names)}; issued by ${certificate.issuer}; ${expiryText(certificate)}`;
     if (distrust === undefined) {
       if (certificate.daysLeft < EXPIRY_WARNING_DAYS)
@@ -138,7 +152,7 @@ export class KmeEnd {
         id,
         this.#tlsClause(),
         `${distrust.message}; ${detail} (${distrust.code})`,
-        nameHint(certificate.names),
+        this.#identityHint(certificate),
       );
     } else if (certificate.state !== 'valid') {
       exam.fail(id, this.#tlsClause(), `${distrust.message}; ${detail} (${distrust.code})`);
@@ -152,6 +166,14 @@ export class KmeEnd {
     }
   }
 
+  /** By which setting the certificate would be taken for the KME's own. */
+  #identityHint({ names, sha256 }: CertificateFacts): string | undefined {
+    const { tls } = this.options;
+    // There is no certificate that could take the place of a pre-shared key.
+    if (tls === undefined || 'psk' in tls) return undefined;
+    return tls.pinnedSha256 === undefined ? nameHint(names) : ConfigHint.kmePin(sha256);
+  }
+
   #tlsClause(): Clause {
     return HTTPS_CLAUSES[this.options.address.api];
   }
@@ -162,7 +184,6 @@ export class StoppedError extends Error {
   override readonly name = 'StoppedError';
 }
 
-/** By which setting the KME's certificate would be taken for its own. */
 function nameHint(names: readonly CertificateName[]): string | undefined {
   const host = names.find(({ field, value }) => field === 'SAN' && !value.includes('/'));
   if (host !== undefined) return ConfigHint.kmeServerName(host.value);

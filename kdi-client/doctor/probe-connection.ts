@@ -9,14 +9,14 @@ import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls, type SecureVersion, type TLSSocket } from 'node:tls';
 import type { Clock } from '../clock.ts';
 import { KdiError, KdiErrorCode } from '../errors.ts';
-import { connectionError, type KmeTls, tlsConnectionOptions } from '../kme-tls.ts';
+import { connectionError, type KmeTls, type PskTls, tlsConnectionOptions } from '../kme-tls.ts';
 import type { KmeAddress } from '../kme-url.ts';
 import { type CertificateFacts, certificateFacts } from './certificates.ts';
 
 export interface ProbeTarget {
   readonly address: KmeAddress;
   /** Absent: plain TCP. */
-  readonly tls?: KmeTls;
+  readonly tls?: KmeTls | PskTls;
 }
 
 export interface ProbeOptions {
@@ -34,7 +34,8 @@ export interface TlsFacts {
   /** `TLSv1.3` */
   readonly protocol: string;
   readonly cipher: string;
-  readonly certificate: CertificateFacts;
+  /** Absent where a pre-shared key took its place. */
+  readonly certificate?: CertificateFacts;
   /** Why the KME is not to be trusted; nothing must be sent then. */
   readonly distrust?: KdiError;
 }
@@ -95,7 +96,10 @@ export function openProbe(target: ProbeTarget, options: ProbeOptions): Promise<O
       const message = `KME ${address.name} did not ${doing} within ${Math.round(clock.now() - startedMs)} ms`;
       fail(new KdiError(KdiErrorCode.timeout, message));
     };
-    const onError = (error: Error): void => fail(explained(connectionError(error, address.name, phase), error));
+    const onError = (error: Error): void => {
+      const told = connectionError(error, address.name, phase);
+      fail(tls !== undefined && 'psk' in tls ? explainedOfPsk(told, error) : explained(told, error));
+    };
     const onClose = (): void =>
       fail(new KdiError(KdiErrorCode.closed, `KME ${address.name} closed the connection before it stood`));
     const onReady = (): void => {
@@ -128,21 +132,25 @@ function dial({ address, tls }: ProbeTarget, maxVersion: SecureVersion | undefin
   }).setNoDelay(true);
 }
 
-function tlsFacts(socket: TLSSocket, tls: KmeTls, address: KmeAddress, nowMs: number): TlsFacts {
+function tlsFacts(socket: TLSSocket, tls: KmeTls | PskTls, address: KmeAddress, nowMs: number): TlsFacts {
   const peer = socket.getPeerCertificate();
-  const certificate = certificateFacts(new X509Certificate(peer.raw), nowMs);
-  const identity = socket.authorized
-    ? tlsConnectionOptions(tls, address.host).checkServerIdentity?.(address.host, peer)
-    : undefined;
-  const distrust = socket.authorized
-    ? identity === undefined
-      ? undefined
-      : connectionError(identity, address.name, 'handshake')
-    : new KdiError(KdiErrorCode.tls, `KME ${address.name} is not trusted: ${socket.authorizationError}`);
+  // A certificate in place of the pre-shared key is distrusted below.
+  const certificate = peer?.raw === undefined ? undefined : certificateFacts(new X509Certificate(peer.raw), nowMs);
+  const isPsk = 'psk' in tls;
+  const identity =
+    socket.authorized || isPsk
+      ? tlsConnectionOptions(tls, address.host).checkServerIdentity?.(address.host, peer)
+      : undefined;
+  const distrust =
+    socket.authorized || isPsk
+      ? identity === undefined
+        ? undefined
+        : connectionError(identity, address.name, 'handshake')
+      : new KdiError(KdiErrorCode.tls, `KME ${address.name} is not trusted: ${socket.authorizationError}`);
   return {
     protocol: socket.getProtocol() ?? 'unknown',
     cipher: socket.getCipher().standardName,
-    certificate,
+    ...(certificate === undefined ? {} : { certificate }),
     ...(distrust === undefined ? {} : { distrust }),
   };
 }
@@ -161,6 +169,14 @@ const EXPLANATIONS: readonly (readonly [RegExp, string])[] = [
   [/ALERT_HANDSHAKE_FAILURE/, 'no cipher suite, group or signature algorithm in common'],
   [/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|RECORD_TOO_SMALL|UNEXPECTED_MESSAGE/, 'what answers there is not TLS'],
 ];
+
+/** The same where a pre-shared key is all that both ends could agree by. */
+function explainedOfPsk(error: KdiError, cause: unknown): KdiError {
+  const code = (cause as NodeJS.ErrnoException | undefined)?.code ?? '';
+  if (!/ALERT/.test(code)) return explained(error, cause);
+  const why = 'it has no such identity, or another key for it (--psk), or no TLS by pre-shared key with SHA-256';
+  return new KdiError(error.code, `${error.message}: ${why}`, { cause, retryable: error.retryable });
+}
 
 /** `error` with what to do about it, if that is known of `cause`. */
 export function explained(error: KdiError, cause: unknown): KdiError {

@@ -87,7 +87,7 @@ async function askCapabilities(
     exam.fail(
       end.id('sae'),
       clause,
-      `it takes us for system ${localSystemID}, and ${saeId} was meant: use the certificate of ${saeId}, or the name ${localSystemID}`,
+      `it takes us for system ${localSystemID}, and ${saeId} was meant: use the certificate (or pre-shared key) of ${saeId}, or the name ${localSystemID}`,
       isPeer ? ConfigHint.peerSae(localSystemID) : ConfigHint.sae(localSystemID),
     );
   }
@@ -299,7 +299,7 @@ function replyFault({ status }: ProbeReply, what: string, kme: string): KdiError
       return fault(KdiErrorCode.badRequest, 'malformed or not found; check --peer-sae');
     case 401:
     case 403:
-      return fault(KdiErrorCode.unauthorized, 'our certificate is not admitted');
+      return fault(KdiErrorCode.unauthorized, 'our certificate or pre-shared key is not admitted');
     case 404:
       return fault(
         KdiErrorCode.unsupported,

@@ -8,8 +8,10 @@ import {
   type KmeTls,
   type KmeVerdict,
   type KnownQuirks,
+  type PskTls,
 } from '../../kdi-client/index.ts';
 import { DURATION_FORM, parseDuration } from '../config/duration.ts';
+import { ConfigError, loadPsk } from '../config/index.ts';
 import { CliError, CliErrorCode } from './cli-error.ts';
 import { kmeDoctorView } from './doctor-view.ts';
 import { readPemFile } from './pem-file.ts';
@@ -23,12 +25,16 @@ interface KmeArguments {
   readonly ca?: string | undefined;
   readonly kmeServerName?: string | undefined;
   readonly kmeId?: string | undefined;
+  readonly kmePin?: string[] | undefined;
+  readonly psk?: string | undefined;
   readonly peer?: string | undefined;
   readonly peerCert?: string | undefined;
   readonly peerKey?: string | undefined;
   readonly peerCa?: string | undefined;
   readonly peerServerName?: string | undefined;
   readonly peerKmeId?: string | undefined;
+  readonly peerKmePin?: string[] | undefined;
+  readonly peerPsk?: string | undefined;
   readonly ksid?: 'allocated' | 'chosen' | undefined;
   readonly openAs?: 'same' | 'swapped' | undefined;
   readonly saeUri?: string | undefined;
@@ -53,6 +59,7 @@ URL: etsi004://HOST:PORT[?dialect=qubip], etsi014://HOST[:PORT][/PREFIX] or skip
 
 export function kmeOptions(parser: Argv): Argv<KmeArguments> {
   const file = (describe: string) => ({ type: 'string', requiresArg: true, describe }) as const;
+  const list = (describe: string) => ({ type: 'string', array: true, requiresArg: true, describe }) as const;
   const flag = (describe: string) => ({ type: 'boolean', default: false, describe }) as const;
   return parser
     .usage(KME_USAGE)
@@ -64,12 +71,16 @@ export function kmeOptions(parser: Argv): Argv<KmeArguments> {
     .option('ca', file("PEM file: the key manager's CAs"))
     .option('kme-server-name', file("Name that the key manager's certificate must hold; default the host of URL"))
     .option('kme-id', file("KME ID that its certificate must name; the host's name is not compared then"))
+    .option('kme-pin', list("SHA-256 in hex of its certificate; the host's name is not compared then; repeatable"))
+    .option('psk', file('SKIP: file with IDENTITY:HEX, a pre-shared key in place of certificates (kme-psk)'))
     .option('peer', file("URL of the key manager at the peer's end; keys are looked up there"))
     .option('peer-cert', file("PEM file: the peer's certificate towards it"))
     .option('peer-key', file('PEM file: its private key'))
     .option('peer-ca', { ...file('PEM file: its CAs'), defaultDescription: 'that of --ca' })
     .option('peer-server-name', file('Name that its certificate must hold; default the host of --peer'))
     .option('peer-kme-id', file('KME ID that its certificate must name'))
+    .option('peer-kme-pin', list('SHA-256 in hex of its certificate; repeatable'))
+    .option('peer-psk', file("SKIP: the peer's pre-shared key there"))
     .option('ksid', { choices: ['allocated', 'chosen'] as const, describe: '004: who makes the key stream ID' })
     .option('open-as', {
       choices: ['same', 'swapped'] as const,
@@ -89,8 +100,11 @@ export function kmeOptions(parser: Argv): Argv<KmeArguments> {
     .option('upper-case-key-ids', flag('SKIP: it knows its key IDs in upper case only'))
     .option('unsafe-plaintext-kme', flag('004 without TLS: anyone on the way reads the keys'))
     .option('json', flag('One line of JSON on stdout, and nothing else'))
-    .group(['sae', 'peer-sae', 'cert', 'key', 'ca', 'kme-server-name', 'kme-id'], 'This end:')
-    .group(['peer', 'peer-cert', 'peer-key', 'peer-ca', 'peer-server-name', 'peer-kme-id'], 'The other end:')
+    .group(['sae', 'peer-sae', 'cert', 'key', 'ca', 'kme-server-name', 'kme-id', 'kme-pin', 'psk'], 'This end:')
+    .group(
+      [...['peer', 'peer-cert', 'peer-key', 'peer-ca', 'peer-server-name', 'peer-kme-id', 'peer-kme-pin'], 'peer-psk'],
+      'The other end:',
+    )
     .group(
       [
         ...['ksid', 'open-as', 'sae-uri', 'key-size-in-bytes', 'one-batch-at-a-time', 'unknown-key-status'],
@@ -147,15 +161,23 @@ async function examinationOptions(argv: KmeArguments): Promise<KmeExaminationOpt
   const sae = saeOf('sae', argv.sae, 'siteA');
   const peerSae = saeOf('peer-sae', argv.peerSae, 'siteB');
   const plain = argv.unsafePlaintextKme;
-  const own = plain ? undefined : await tlsOf('', argv.cert, argv.key, argv.ca, argv.kmeServerName, argv.kmeId);
-  const idle = (['peerCert', 'peerKey', 'peerCa', 'peerServerName', 'peerKmeId'] as const).find((name) => argv[name]);
+  const own = plain ? undefined : await tlsOf('', argv);
+  const idle = PEER_OPTIONS.find((name) => argv[name]);
   if (argv.peer === undefined && idle !== undefined) {
     throw usage(`${optionText(idle)} is of no use without --peer URL, the key manager at the other end`);
   }
   const peer =
     argv.peer === undefined || plain
       ? undefined
-      : await tlsOf('peer-', argv.peerCert, argv.peerKey, argv.peerCa ?? argv.ca, argv.peerServerName, argv.peerKmeId);
+      : await tlsOf('peer-', {
+          cert: argv.peerCert,
+          key: argv.peerKey,
+          ca: argv.peerCa ?? argv.ca,
+          kmeServerName: argv.peerServerName,
+          kmeId: argv.peerKmeId,
+          kmePin: argv.peerKmePin,
+          psk: argv.peerPsk,
+        });
   return {
     own: { url: argv.url, saeId: sae, ...(own === undefined ? {} : { tls: own }) },
     peerSaeId: peerSae,
@@ -166,15 +188,25 @@ async function examinationOptions(argv: KmeArguments): Promise<KmeExaminationOpt
   };
 }
 
-async function tlsOf(
-  prefix: '' | 'peer-',
-  cert: string | undefined,
-  key: string | undefined,
-  ca: string | undefined,
-  serverName: string | undefined,
-  kmeId: string | undefined,
-): Promise<KmeTls> {
-  const read = (name: string, path: string | undefined) => {
+const PEER_OPTIONS = [
+  ...(['peerCert', 'peerKey', 'peerCa', 'peerServerName', 'peerKmeId', 'peerKmePin', 'peerPsk'] as const),
+];
+/** As the configuration takes it for `kme-pin`. */
+const SHA256_HEX = /^(?:[0-9a-fA-F]{2}:?){32}$/;
+
+type AccessArguments = Pick<KmeArguments, 'cert' | 'key' | 'ca' | 'kmeServerName' | 'kmeId' | 'kmePin' | 'psk'>;
+
+async function tlsOf(prefix: '' | 'peer-', given: AccessArguments): Promise<KmeTls | PskTls> {
+  const { kmeServerName: serverName, kmeId, kmePin } = given;
+  if (given.psk !== undefined) {
+    // `ca` may be there for the other end.
+    const other = (['cert', 'key', 'kmeServerName', 'kmeId', 'kmePin'] as const).find((name) => given[name]);
+    if (other !== undefined)
+      throw usage(`--${prefix}psk takes the place of certificates, and of what is asked of them`);
+    return { psk: await readPsk(`--${prefix}psk`, given.psk) };
+  }
+  const read = (name: 'cert' | 'key' | 'ca') => {
+    const path = given[name];
     if (path === undefined) {
       const whose = prefix === '' ? 'our' : "the peer's";
       throw usage(
@@ -183,13 +215,26 @@ async function tlsOf(
     }
     return readPemFile(`--${prefix}${name}`, path);
   };
+  const wrong = kmePin?.find((pin) => !SHA256_HEX.test(pin));
+  if (wrong !== undefined) throw usage(`--${prefix}kme-pin is a SHA-256 in hex: 64 digits, with or without colons`);
   return {
-    cert: await read('cert', cert),
-    key: await read('key', key),
-    ca: await read('ca', ca),
+    cert: await read('cert'),
+    key: await read('key'),
+    ca: await read('ca'),
     ...(serverName === undefined ? {} : { serverName }),
     ...(kmeId === undefined ? {} : { kmeId }),
+    ...(kmePin === undefined ? {} : { pinnedSha256: kmePin }),
   };
+}
+
+async function readPsk(option: string, path: string): Promise<PskTls['psk']> {
+  try {
+    const { identity, key } = await loadPsk(path);
+    return { identity, key };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    throw new CliError(CliErrorCode.file, `${option}: ${error.problems[0]?.message ?? error.message}`);
+  }
 }
 
 function knownQuirks(argv: KmeArguments): KnownQuirks {
@@ -222,10 +267,12 @@ function saeOf(name: string, value: string | undefined, example: string): string
   return value;
 }
 
+const REPEATABLE = /^(?:unknown-?key-?status|(?:peer-?)?kme-?pin)$/i;
+
 /** yargs makes a list of an option that is given twice. */
 function expectOnce(argv: KmeArguments): void {
   for (const [name, value] of Object.entries(argv)) {
-    if (!Array.isArray(value) || name === '_' || /^unknown-?key-?status$/i.test(name)) continue;
+    if (!Array.isArray(value) || name === '_' || REPEATABLE.test(name)) continue;
     throw usage(`${optionText(name)} is given ${value.length} times, and has one value`);
   }
 }

@@ -83,6 +83,15 @@ describe('qstunnel doctor kme', () => {
     expect(stdout).to.not.match(/[\u0000-\u0009\u000b-\u001f]/);
   });
 
+  it('takes a pinned certificate, and says which one to pin', async () => {
+    const args = (pin: string) => ['doctor', 'kme', kmes.urlA, ...names, ...files(), '--kme-pin', pin, '--json'];
+    const refused = await qstunnel(...args('00'.repeat(32)));
+    expect(refused.code).to.equal(1);
+    const [, pin = ''] = /kme-pin: \[([0-9a-f]{64})\]/.exec(refused.stdout) ?? [];
+    const { code, stderr } = await qstunnel(...args(pin), '--kme-pin', 'ff'.repeat(32));
+    expect(code, stderr).to.equal(0);
+  });
+
   it('names the lines to write', async () => {
     const { code, stdout } = await qstunnel(
       'doctor',
@@ -117,6 +126,16 @@ describe('qstunnel doctor kme', () => {
         () => [kmes.urlA, ...names, ...files(), '--peer-ca', 'x'],
         /of no use without --peer URL/,
       ],
+      [
+        'a pre-shared key beside a certificate',
+        () => [kmes.urlA, ...names, ...files(), '--psk', folder.file('a.pem')],
+        /--psk takes the place of certificates/,
+      ],
+      [
+        'a pin that is none',
+        () => [kmes.urlA, ...names, ...files(), '--kme-pin', 'abc'],
+        /--kme-pin is a SHA-256 in hex/,
+      ],
       ['an age without unit', () => [kmes.urlA, ...names, ...files(), '--min-key-age', '5'], /a number with its unit/],
     ];
     for (const [name, args, expected] of cases) {
@@ -132,6 +151,12 @@ describe('qstunnel doctor kme', () => {
         expect(checks[0]).to.include({ id: 'arguments', ok: false });
       });
     }
+
+    it('a pre-shared key that is none', async () => {
+      const { code, stderr } = await qstunnel('doctor', 'kme', 'skip://kme', ...names, '--psk', folder.file('a.pem'));
+      expect(code).to.equal(1);
+      expect(stderr).to.match(/^qstunnel: ERR_CLI_FILE: --psk: pre-shared key .*a\.pem must be one line IDENTITY:HEX/);
+    });
 
     it('a file that can not be read', async () => {
       const missing = [
