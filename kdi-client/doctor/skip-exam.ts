@@ -299,7 +299,7 @@ function replyFault({ status }: ProbeReply, what: string, kme: string): KdiError
       return fault(KdiErrorCode.badRequest, 'malformed or not found; check --peer-sae');
     case 401:
     case 403:
-      return fault(KdiErrorCode.unauthorized, 'our certificate or pre-shared key is not admitted');
+      return fault(KdiErrorCode.unauthorized, 'our certificate is not admitted, or our pre-shared key');
     case 404:
       return fault(
         KdiErrorCode.unsupported,
