@@ -30,7 +30,8 @@ const USAGE = `$0 keys <status|watch>
 
 Says how many keys the key managers hold for each peer, at what rate they change, and when they
 would run out. It draws none. Of which key managers: those of a configuration file (--config),
-or the one of --kme.`;
+or the one of --kme. It asks these key managers, and not a running proxy: what that one keeps
+ready in its own memory is not shown.`;
 
 /** Between the two readings that a rate is made of. */
 const STATUS_SPAN_MS = 1_000;
@@ -53,7 +54,7 @@ export const keysCommand: CommandModule = {
 function statusOptions(parser: Argv): Argv<StatusArguments> {
   return commonOptions(parser)
     .usage(
-      '$0 keys status [options]\n\nTwo readings, a second apart, so that there is a rate. Exit status 0 if every pool has keys, or its key manager does not tell; 1 if one is empty or unreachable.',
+      '$0 keys status [options]\n\nTwo readings, a second apart, so that there is a rate. Exit status 0 if every pool has keys, or its key manager does not tell; 1 if one is empty or unreachable. The key managers are asked, not a running proxy.',
     )
     .example('$0 keys status --config qstunnel.yaml', 'every key manager and peer of a configuration')
     .example(
@@ -68,7 +69,9 @@ function statusOptions(parser: Argv): Argv<StatusArguments> {
 
 function watchOptions(parser: Argv): Argv<WatchArguments> {
   return commonOptions(parser)
-    .usage('$0 keys watch [options]\n\nRefreshes until Ctrl-C; with --json one line for each reading.')
+    .usage(
+      '$0 keys watch [options]\n\nRefreshes until Ctrl-C; with --json one line for each reading. The key managers are asked, not a running proxy.',
+    )
     .option('every', {
       type: 'string',
       requiresArg: true,
