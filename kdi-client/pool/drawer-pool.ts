@@ -80,7 +80,10 @@ export class DrawerPool {
         this.#streams.closeIfSpent(key.origin);
         this.#refill.fill();
       },
-      onReleased: () => this.#waiters.serve(),
+      onReleased: () => {
+        this.#waiters.serve();
+        if (this.#keys.count('ready') > 0) this.#emit({ type: 'keys-ready', ready: this.#keys.count('ready') });
+      },
     });
     this.#peerKme = new PeerKme({
       clock,

@@ -44,7 +44,7 @@ export interface ChannelDiallerOptions {
   readonly log: EventLog;
   readonly end: ChannelEnd;
   /** For rekeys of the channel itself. */
-  readonly keys: Pick<ClientKeys, 'takeForRekey'>;
+  readonly keys: Pick<ClientKeys, 'takeForRekey' | 'onKeys'>;
   readonly rekeyAfter: RekeyAfter;
   readonly reconnect?: { readonly firstMs: number; readonly maxMs: number };
 }
@@ -57,7 +57,7 @@ export class ChannelDialler {
   readonly #options: ChannelDiallerOptions;
   readonly #pause: ReconnectPause;
   readonly #repeats = new RepeatLimiter({ perWindow: 1 });
-  readonly #rekeyQueue = new RekeyQueue();
+  readonly #rekeyQueue: RekeyQueue;
   #connection: TlsConnection | undefined;
   #rekeying: ClientRekeying | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -66,6 +66,7 @@ export class ChannelDialler {
 
   constructor(options: ChannelDiallerOptions) {
     this.#options = options;
+    this.#rekeyQueue = new RekeyQueue(options.keys);
     this.#pause = new ReconnectPause({ ...RECONNECT, ...options.reconnect, random: randomFraction });
   }
 

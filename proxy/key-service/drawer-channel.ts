@@ -35,6 +35,7 @@ export class DrawerChannel implements ChannelEnd, PeerChannel {
   #connection: Connection | undefined;
   #helloTimer: NodeJS.Timeout | undefined;
   #peerRequirement: Requirement | undefined;
+  readonly #keyListeners = new Set<() => void>();
   /** Ends when the channel leads to other keys. */
   #same = new AbortController();
   /** `keys-ready` was logged, and there has been a key ever since. */
@@ -106,10 +107,17 @@ export class DrawerChannel implements ChannelEnd, PeerChannel {
 
   keysChanged(count: number): void {
     if (count === 0) this.#readySaid = false;
+    if (count > 0) for (const listener of [...this.#keyListeners]) listener();
     if (count === 0 || this.#readySaid || this.#keys === undefined) return;
     this.#readySaid = true;
     const { ownSae: sae, address, log } = this.#options;
     log.info({ event: 'keys-ready', sae, peer: this.#keys.peerSae, role: 'drawer', address, count });
+  }
+
+  /** Calls `listener` when there are keys, until the function that it returns is called. */
+  onKeys(listener: () => void): () => void {
+    this.#keyListeners.add(listener);
+    return () => this.#keyListeners.delete(listener);
   }
 
   /** Resolves when the channel leads to other keys, or to its first ones; at the latest when time is up or `signal` fires. */

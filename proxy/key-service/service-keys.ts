@@ -72,6 +72,8 @@ export class ServiceKeys implements ClientKeys {
     return result.ok ? this.#leaseOf(keys, result.lease, 'rekey') : undefined;
   }
 
+  readonly onKeys = (listener: () => void): (() => void) => this.#options.channel.onKeys(listener);
+
   #wanted(keys: PeerKeys, { ticketAtHand = false }: KeyWish): TakeOptions {
     this.#problem = undefined;
     return {

@@ -20,6 +20,8 @@ export interface ClientRekeyingOptions extends RekeyedConnection {
 /** After a refusal: different keys at the two ends are not mended by trying them all. */
 const FIRST_PAUSE_MS = 1_000;
 const MAX_PAUSE_MS = 60_000;
+/** When to look again at a connection that is in the middle of a rekey. */
+const BUSY_MS = 250;
 
 export class ClientRekeying implements KeyHandler, KeySeeker {
   readonly peerSae: string;
@@ -69,9 +71,11 @@ export class ClientRekeying implements KeyHandler, KeySeeker {
     this.#aging.dataAlarm();
   }
 
-  trySeek(): 'started' | 'no-key' | 'later' {
+  trySeek(): ReturnType<KeySeeker['trySeek']> {
     const { connection, keys } = this.#options;
-    if (!connection.rekeyPossible || performance.now() < this.#notBeforeMs) return 'later';
+    const pauseMs = this.#notBeforeMs - performance.now();
+    if (pauseMs > 0) return { laterMs: pauseMs };
+    if (!connection.rekeyPossible) return { laterMs: BUSY_MS };
     const lease = keys.takeForRekey(this.peerSae);
     if (lease === undefined) return 'no-key';
     this.#lease = lease;

@@ -62,7 +62,7 @@ export function startClientTunnel(options: ClientTunnelOptions): Promise<Tunnel>
   const { tickets: count, rekeyAfter: limits, peer, auth } = settings;
   const { peerSae } = peer;
   const tickets = count > 0 && auth === 'certificate' ? new ClientTickets({ limits, count, peerSae }) : undefined;
-  const service: ClientService = { ...options, queue: new RekeyQueue(), tickets };
+  const service: ClientService = { ...options, queue: new RekeyQueue(options.keys), tickets };
   return startTunnel({
     role: 'client',
     settings,

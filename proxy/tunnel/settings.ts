@@ -132,6 +132,11 @@ export interface ClientKeys {
    * `release('unavailable')` after `rekey-refused`.
    */
   takeForRekey(peerSae: string): RekeyLease | undefined;
+  /**
+   * Calls `listener` whenever `takeForRekey` may have a key that it had not,
+   * until the function that it returns is called. Absent: there never is one.
+   */
+  readonly onKeys?: ((listener: () => void) => () => void) | undefined;
 }
 
 /** Where a server tunnel gets its keys. Answers at once, so that no handshake waits for a key manager; `auth: psk` alone may have to. */

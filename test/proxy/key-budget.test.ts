@@ -1,3 +1,4 @@
+import { mock } from 'node:test';
 import { expect } from 'chai';
 import type { KeyEvent, TlsConnection } from '../../proxy/data-path/index.ts';
 import { InProcessStore } from '../../proxy/state-store.ts';
@@ -113,36 +114,77 @@ describe('what one QKD key may protect', () => {
     store.close();
   });
 
-  it('connections that wait for a key get one in order, and those of other peers are not kept waiting', async () => {
-    const queue = new RekeyQueue();
-    const served: string[] = [];
-    let keys = 1;
+  describe('connections that wait for a key', () => {
+    let tell: () => void;
+    let listening: boolean;
+    const onKeys = (listener: () => void): (() => void) => {
+      tell = listener;
+      listening = true;
+      return () => {
+        listening = false;
+      };
+    };
+    let keys: number;
+    let asked: number;
+    let served: string[];
     const seeker = (name: string, peerSae: string) => ({
       peerSae,
       trySeek: (): 'started' | 'no-key' => {
+        asked++;
         if (peerSae === 'gone' || keys === 0) return 'no-key';
         keys--;
         served.push(name);
-        if (served.length === 2) allServed();
         return 'started';
       },
     });
-    let allServed = () => {};
-    const done = new Promise<void>((resolve) => {
-      allServed = resolve;
+    beforeEach(() => {
+      mock.timers.enable({ apis: ['setTimeout'] });
+      [keys, asked, served, listening] = [0, 0, [], false];
     });
-    const gone = seeker('none', 'gone');
-    queue.add(gone);
-    queue.add(seeker('first', 'siteB'));
-    queue.add(seeker('second', 'siteB'));
-    const waiting = setInterval(() => {
-      if (served.length === 1) keys = 1;
-    }, 1);
-    await done;
-    clearInterval(waiting);
-    expect(served).to.deep.equal(['first', 'second']);
-    await new Promise((resolve) => setImmediate(resolve));
-    expect(queue.size).to.equal(1);
-    queue.remove(gone);
+    afterEach(() => mock.timers.reset());
+
+    it('get one in order when keys come, and those of other peers are not kept waiting', () => {
+      keys = 1;
+      const queue = new RekeyQueue({ onKeys });
+      const gone = seeker('none', 'gone');
+      queue.add(gone);
+      queue.add(seeker('first', 'siteB'));
+      queue.add(seeker('second', 'siteB'));
+      mock.timers.tick(1);
+      expect(served).to.deep.equal(['first']);
+      keys = 1;
+      tell();
+      tell();
+      mock.timers.tick(1);
+      expect(served).to.deep.equal(['first', 'second']);
+      expect([queue.size, listening]).to.deep.equal([1, true]);
+      queue.remove(gone);
+      expect(listening).to.equal(false);
+    });
+
+    it('are not looked at while no keys come, and are where one had to wait for something else', () => {
+      const queue = new RekeyQueue({ onKeys });
+      queue.add(seeker('first', 'siteB'));
+      let laterMs = 5_000;
+      const busy = { peerSae: 'siteC', trySeek: () => (laterMs > 0 ? { laterMs } : 'started') };
+      queue.add(busy);
+      mock.timers.tick(1);
+      expect(asked).to.equal(1);
+      laterMs = 0;
+      mock.timers.tick(4_998);
+      expect([asked, queue.size]).to.deep.equal([1, 2]);
+      mock.timers.tick(1_000);
+      expect([asked, queue.size]).to.deep.equal([2, 1]);
+      mock.timers.tick(3_600_000);
+      expect(asked, 'in an hour without a key').to.equal(2);
+    });
+
+    it('do not wait at all where there is no key manager', () => {
+      const queue = new RekeyQueue({});
+      keys = 1;
+      queue.add(seeker('first', 'siteB'));
+      mock.timers.tick(3_600_000);
+      expect([queue.size, asked]).to.deep.equal([0, 0]);
+    });
   });
 });

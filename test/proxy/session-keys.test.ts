@@ -49,6 +49,7 @@ class DisagreeingKeys {
     peerRequirement: undefined,
     take: () => ({ reason: 'pool_empty' }),
     takeWithin: async () => ({ reason: 'pool_empty' }),
+    onKeys: () => () => {},
     takeForRekey: (): RekeyLease => {
       const index = this.#next++;
       return {
