@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import type { Scenario } from '../tls-ext/misbehaving/handshakes.ts';
 import { TargetFuzzer } from './fuzz.ts';
+import { MAX_INPUT_BYTES } from './mutate.ts';
 import { targets as planted } from './planted.ts';
 import { decodeProgram, encodeProgram, operation } from './program.ts';
 import { useScratchFolder } from './scratch.ts';
@@ -47,6 +48,27 @@ describe('the fuzzer', () => {
   it('finds an allocation that no input is worth, and memory that is kept', async () => {
     expect((await fuzz(named('promised-length'), 5_000))?.description).to.match(/^one execution allocates/);
     expect((await fuzz(named('keeps-everything'), 2_000, true))?.description).to.match(/are kept after/);
+  });
+
+  it('makes no input longer than its bound, whatever a target does to its own', async () => {
+    let longest = 0;
+    const growing: Target = {
+      name: 'growing',
+      seeds: () => [Uint8Array.of(1)],
+      mutate: (base) => Uint8Array.from({ length: 3 * base.length }, (_, i) => i),
+      run: (input) => {
+        longest = Math.max(longest, input.length);
+        // A new outcome each time, so that it is kept.
+        return 'x'.repeat(input.length % 199);
+      },
+    };
+    expect(await fuzz(growing, 2_000)).to.equal(undefined);
+    expect(longest).to.be.within(MAX_INPUT_BYTES / 3, MAX_INPUT_BYTES);
+  });
+
+  it('runs a single input that is larger than all it would keep', async () => {
+    const fuzzer = new TargetFuzzer(named('sound'), 7);
+    expect(await fuzzer.execute(new Uint8Array(8 * 2 ** 20))).to.equal(undefined);
   });
 
   it('reports nothing where nothing is wrong', async () => {

@@ -2,7 +2,7 @@
 import { performance } from 'node:perf_hooks';
 import type { Coverage } from './coverage.ts';
 import { bytesInUse, collectGarbage } from './memory.ts';
-import { mutate } from './mutate.ts';
+import { MAX_INPUT_BYTES, mutate } from './mutate.ts';
 import { pick, type Random, seededRandom } from './random.ts';
 import type { Finding, Outcome, Target } from './target.ts';
 
@@ -97,7 +97,11 @@ export class TargetFuzzer {
     const { fresh, mutate: own, dictionary } = this.target;
     const base = fresh !== undefined && random(8) === 0 ? fresh(random) : pick(random, this.corpus);
     const other = pick(random, this.corpus);
-    if (own !== undefined && random(4) > 0) return own(base, random, other);
+    if (own !== undefined && random(4) > 0) {
+      const changed = own(base, random, other);
+      // Text that is no UTF-8 triples each time that it is written again, and is kept for what came of it.
+      if (changed.length <= MAX_INPUT_BYTES) return changed;
+    }
     return mutate(base, random, other, dictionary);
   }
 
@@ -146,7 +150,8 @@ export class TargetFuzzer {
 
   #keep(input: Uint8Array): void {
     this.#corpusBytes += input.length;
-    if (this.corpus.length < MAX_CORPUS && this.#corpusBytes <= MAX_CORPUS_BYTES) {
+    const room = this.corpus.length < MAX_CORPUS && this.#corpusBytes <= MAX_CORPUS_BYTES;
+    if (room || this.corpus.length === 0) {
       this.corpus.push(input);
       return;
     }
