@@ -23,6 +23,14 @@ function send(pair: EnginePair, from: Side, records: number): void {
 
 const wanted = (side: Side) => rekeyEvents(side).flatMap((event) => (event.type === 'rekey-wanted' ? [event.by] : []));
 
+/** Records that a side has sent since the last time. */
+function recordsOf(pair: EnginePair, from: 'client' | 'server'): number {
+  const bytes = Buffer.concat(pair.wire.splice(0).flatMap((sent) => (sent.from === from ? [sent.bytes] : [])));
+  let records = 0;
+  for (let at = 0; at < bytes.length; at += 5 + bytes.readUInt16BE(at + 3)) records++;
+  return records;
+}
+
 describe('the usage limit of an AEAD', () => {
   beforeEach(() => {
     aead.sealLimitRecords = LIMIT_RECORDS;
@@ -35,7 +43,9 @@ describe('the usage limit of an AEAD', () => {
     const pair = rekeyPair().run();
     send(pair, pair.client, DUE_RECORDS - 1);
     expect(wanted(pair.client)).to.deep.equal([]);
-    send(pair, pair.client, 3);
+    send(pair, pair.client, 1);
+    expect(wanted(pair.client)).to.deep.equal(['limit']);
+    send(pair, pair.client, 2);
     expect(wanted(pair.client)).to.deep.equal(['limit']);
     pair.client.take(pair.client.engine.rekey(rekeyKey(1)));
     pair.deliver();
@@ -84,6 +94,17 @@ describe('the usage limit of an AEAD', () => {
       expectEpoch(pair, epoch);
     });
 
+    it(`is near for a server at the very record of the ${from} where new keys are due`, () => {
+      const pair = rekeyPair({ server: { rekeyWithoutKey: 'refuse' } }).run();
+      // The request and its refusal are records as well.
+      send(pair, pair[from], DUE_RECORDS - 2);
+      rekey(pair);
+      expectEpoch(pair, 0);
+      send(pair, pair[from], 1);
+      rekey(pair);
+      expectEpoch(pair, 1);
+    });
+
     it(`is never passed by a ${from} whose peer does not answer: it ends the connection, and says so`, () => {
       const pair = rekeyPair().run();
       const [sender, other] = from === 'client' ? [pair.client, pair.server] : [pair.server, pair.client];
@@ -113,6 +134,17 @@ describe('the usage limit of an AEAD', () => {
       });
     }
   }
+
+  it('is met by KeyUpdate at the very record where new keys are due, where rekeying is off', () => {
+    const pair = enginePair().run();
+    recordsOf(pair, 'client');
+    send(pair, pair.client, DUE_RECORDS - 1);
+    expect(recordsOf(pair, 'client')).to.equal(DUE_RECORDS - 1);
+    send(pair, pair.client, 1);
+    expect(recordsOf(pair, 'client'), 'the data, and KeyUpdate').to.equal(2);
+    send(pair, pair.client, 1);
+    expect(recordsOf(pair, 'client')).to.equal(1);
+  });
 
   it('is met after a rekey and close_notify, from the secrets of the new epoch', () => {
     const pair = rekeyPair().run();
