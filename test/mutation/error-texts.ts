@@ -9,7 +9,7 @@ interface AstPath {
 
 /** Functions and classes that take a message; a code or alert beside it is never a literal. */
 const MESSAGE_TAKERS =
-  /^(?:\w*Error|illegalParameter|unexpected|unexpectedRecord|unexpectedMessage|unsupportedExtension|missingExtension|handshakeFailure|insufficientSecurity|limitExceeded|recordOverflow|badRecordMac|decryptError|unusablePsk)$/;
+  /^(?:\w*Error|illegalParameter|unexpected|unexpectedRecord|unexpectedMessage|unsupportedExtension|missingExtension|handshakeFailure|insufficientSecurity|limitExceeded|recordOverflow|badRecordMac|decryptError|unconfirmed|unusablePsk)$/;
 
 /** Names of states stand in messages and nowhere else, but for the one that the endpoint asks for. */
 const STATE_NAMES = /^Expect(?!ClientHello$)[A-Z]/;

@@ -173,6 +173,15 @@ const rekeying: readonly Explained[] = [
   },
 ];
 
+const rekey: readonly Explained[] = [
+  {
+    file: 'tls-ext/handshake/rekey.ts',
+    line: '? { imported: undefined, reference: undefined }',
+    replacement: '{}',
+    why: 'fields that are absent say as much: no key, and none needed',
+  },
+];
+
 export const explained: readonly Explained[] = [
   ...halfConnection,
   ...recordReader,
@@ -181,4 +190,5 @@ export const explained: readonly Explained[] = [
   ...reassembler,
   ...tickets,
   ...rekeying,
+  ...rekey,
 ];

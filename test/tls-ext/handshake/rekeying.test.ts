@@ -2,13 +2,14 @@
 import { expect } from 'chai';
 import type { Directions } from '../../../tls-ext/handshake/epoch.ts';
 import { MAX_IDLE_REKEY_REQUESTS, MessageAllowance } from '../../../tls-ext/handshake/message-allowance.ts';
-import { Rekeying, type RekeyingWire } from '../../../tls-ext/handshake/rekeying.ts';
+import { OWN_REKEY_SHARE, Rekeying, type RekeyingWire } from '../../../tls-ext/handshake/rekeying.ts';
 import type { Session } from '../../../tls-ext/handshake/session.ts';
-import { Alert, TlsMisuseError } from '../../../tls-ext/index.ts';
+import { Alert, CipherSuite, cipherSuiteInfo, TlsMisuseError } from '../../../tls-ext/index.ts';
 import { expectConnected } from '../engine/engine-pair.ts';
 import { askedPair, expectEpoch, rekey, rekeyEvents, rekeyKey, rekeyPair } from '../engine/rekey-pair.ts';
 import { clientScript, type Outcome, runAgainst } from '../misbehaving/handshakes.ts';
-import { nothing, runStep, type Script } from '../misbehaving/scripts.ts';
+import { serverRekeySteps } from '../misbehaving/rekey-steps.ts';
+import { nothing, runStep, type Script, type Step } from '../misbehaving/scripts.ts';
 
 const scenario = { psk: 'beside-certificates', rekey: 'later' } as const;
 const REQUEST = 'rekey_request';
@@ -112,6 +113,37 @@ describe('rekeys without a QKD key', () => {
     };
     expect(tickets(undefined)).to.equal('ERR_TLS_LIMIT');
     expect(tickets(rekeyKey(1))).to.equal(undefined);
+  });
+});
+
+describe('a rekey that the client began by itself, near the limit of its AEAD', () => {
+  const aead = cipherSuiteInfo(CipherSuite.aes128GcmSha256)?.aead as { sealLimitRecords: number };
+  const { sealLimitRecords } = aead;
+  before(() => {
+    aead.sealLimitRecords = 64;
+  });
+  after(() => {
+    aead.sealLimitRecords = sealLimitRecords;
+  });
+
+  it('is not begun again in the same epoch, where a server refuses it', () => {
+    const kind = 'unavailable';
+    const answers = { rekeyWanted: () => 'no' as const };
+    const untilRekey = (script: Script) => script.slice(0, -serverRekeySteps(kind).length);
+    const { side, peer } = runAgainst('client', { psk: 'beside-certificates', rekey: kind, answers }, untilRekey);
+    const send = (records: number) => {
+      for (let i = 0; i < records; i++) side.take(side.engine.send(Uint8Array.of(i)));
+      for (const bytes of side.outbox.splice(0)) peer.deliver(bytes);
+    };
+    send(64 * OWN_REKEY_SHARE);
+    const [, request, refusal] = serverRekeySteps(kind) as [Step, Step, Step];
+    expect(runStep(request, peer), 'a request').to.equal(true);
+    runStep(refusal, peer);
+    for (const bytes of peer.outbox.splice(0)) side.take(side.engine.receive(bytes));
+    expect(rekeyEvents(side).map(({ type }) => type)).to.deep.equal(['rekey-wanted', 'rekey-refused']);
+    send(2);
+    expect(peer.nextMessage(), 'another request').to.equal(undefined);
+    expect(side.engine.rekeyPossible).to.equal(true);
   });
 });
 

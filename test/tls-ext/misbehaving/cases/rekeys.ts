@@ -144,7 +144,10 @@ const againstServer: Cases = {
     ),
     'connected',
     withKey,
-    refusedFor('unavailable'),
+    (outcome) => {
+      refusedFor('unavailable')(outcome);
+      expect(outcome.side.event('rekey-key-required'), 'a question that nobody can answer').to.equal(undefined);
+    },
   ],
   'a rekey_request with the identity of a handshake key': [
     // The purpose in the context: 1 instead of 2.
