@@ -182,6 +182,21 @@ const rekey: readonly Explained[] = [
   },
 ];
 
+const negotiation: readonly Explained[] = [
+  ...['true', 'namedGroupInfo(group).postQuantum'].map((replacement) => ({
+    file: 'tls-ext/handshake/server-negotiation.ts',
+    line: 'const postQuantum = (group: number) => namedGroupInfo(group)?.postQuantum ?? false;',
+    replacement,
+    why: 'for the compiler: every group that we can agree on has its line in the table',
+  })),
+  {
+    file: 'tls-ext/handshake/server-negotiation.ts',
+    line: 'if (!pskKeyExchangeModes?.includes(PskKeyExchangeMode.pskDheKe)) {',
+    replacement: 'pskKeyExchangeModes.includes',
+    why: 'for the compiler: pre_shared_key is there, and without its modes it was refused above',
+  },
+];
+
 export const explained: readonly Explained[] = [
   ...halfConnection,
   ...recordReader,
@@ -191,4 +206,5 @@ export const explained: readonly Explained[] = [
   ...tickets,
   ...rekeying,
   ...rekey,
+  ...negotiation,
 ];

@@ -86,11 +86,11 @@ function expectConsistentOffer({ extensions }: ReceivedClientHello, retried: boo
 
 /** RFC 7301, 3.2: ours in our order; `undefined` if either side has no opinion. */
 export function chooseProtocol(
-  { extensions }: ReceivedClientHello,
+  { extensions: { alpn } }: ReceivedClientHello,
   { alpnProtocols }: ServerEngineOptions,
 ): string | undefined {
-  if (extensions.alpn === undefined || !alpnProtocols?.length) return undefined;
-  const protocol = alpnProtocols.find((name) => extensions.alpn?.includes(name));
+  if (alpn === undefined || !alpnProtocols?.length) return undefined;
+  const protocol = alpnProtocols.find((name) => alpn.includes(name));
   if (protocol === undefined) {
     throw new TlsError(
       TlsErrorCode.noApplicationProtocol,

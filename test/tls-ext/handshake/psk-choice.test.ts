@@ -2,6 +2,7 @@
 import { expect } from 'chai';
 import { MAX_CONSIDERED_IDENTITIES } from '../../../tls-ext/handshake/server-psk.ts';
 import { Alert, type PskDecision, type ResumptionPsk, SecretBytes, TlsMisuseError } from '../../../tls-ext/index.ts';
+import type { ClientHello } from '../../../tls-ext/messages/index.ts';
 import {
   type EnginePair,
   enginePair,
@@ -12,6 +13,8 @@ import {
   qkdReference,
 } from '../engine/engine-pair.ts';
 import { changeClientHello } from '../misbehaving/middleman.ts';
+
+type Extensions = ClientHello['extensions'];
 
 const withoutKey: PskDecision = { action: 'continue', result: 'unavailable' };
 const questionsOf = ({ server }: EnginePair) =>
@@ -90,6 +93,27 @@ describe('the choice of a PSK', () => {
     }).run();
     expect(questionsOf(pair).map(({ offered }) => offered)).to.deep.equal([[]]);
     expect(pair.client.error?.alert).to.equal(Alert.handshakeFailure);
+  });
+});
+
+describe('an offer that breaks the rules, of a PSK that nobody would use', () => {
+  const changed = (client: PairOptions['client'], change: (extensions: Extensions) => Extensions) =>
+    enginePair({
+      client: client ?? {},
+      server: { qkd: true, acceptTickets: true },
+      serverAnswers: { psk: () => withoutKey },
+      cut: changeClientHello((hello) => ({ ...hello, extensions: change(hello.extensions) })),
+    }).run().server.error;
+
+  it('without psk_key_exchange_modes is refused', () => {
+    const modeless = ({ pskKeyExchangeModes: _, ...rest }: Extensions) => rest;
+    expect(changed({ psk: ticket() }, modeless)?.alert).to.equal(Alert.missingExtension);
+  });
+
+  it('of a ticket beside extension 33 is refused', () => {
+    const client = { psk: ticket(), qkdOffer: { offer: 'ticket' } } as const;
+    const beside = (extensions: Extensions) => ({ ...extensions, certWithExternPsk: true }) as const;
+    expect(changed(client, beside)?.alert).to.equal(Alert.illegalParameter);
   });
 });
 

@@ -1,5 +1,6 @@
 /** The cookie of HelloRetryRequest (RFC 8446, 4.2.2): worth nothing but to the server that gave it, and as it gave it. */
 import { expect } from 'chai';
+import { decodeWhole } from '../../../tls-ext/bytes/index.ts';
 import {
   Alert,
   createClientEngine,
@@ -7,6 +8,7 @@ import {
   type ServerEngineOptions,
   TlsMisuseError,
 } from '../../../tls-ext/index.ts';
+import { decodeServerHello } from '../../../tls-ext/messages/index.ts';
 import { clientOptions, enginePair, expectConnected, Side, serverOptions } from '../engine/engine-pair.ts';
 import { changeClientHello } from '../misbehaving/middleman.ts';
 
@@ -65,5 +67,20 @@ describe('the cookie of a HelloRetryRequest', () => {
       enginePair({ client: { groups: [29, 23] }, server: { ...settings, cookieKey: new Uint8Array(bytes) } });
     expect(() => withKey(31).run()).to.throw(TlsMisuseError);
     expectConnected(withKey(32).run());
+  });
+});
+
+describe('a HelloRetryRequest', () => {
+  it('is not worth its round trip where one of several shares is of a group as strong as our first', () => {
+    const other = { group: 24, keyExchange: new Uint8Array(97).fill(4) };
+    const cut = changeClientHello((hello) => {
+      const { keyShare = [], ...rest } = hello.extensions;
+      return { ...hello, extensions: { ...rest, keyShare: [...keyShare, other] } };
+    });
+    const pair = enginePair({ client: { groups: [29, 23, 24] }, server: { groups: [23, 29] }, cut }).run();
+    const answer = pair.wire.find(({ from }) => from === 'server')?.bytes ?? new Uint8Array(0);
+    const message = decodeWhole(answer.subarray(3, 5 + new DataView(answer.buffer).getUint16(3)), (r) => r.vector(2));
+    const hello = decodeServerHello(message.subarray(4));
+    expect(hello.kind).to.equal('server-hello');
   });
 });
