@@ -49,8 +49,9 @@ export function hybridKeyAgreement(mlKem: MlKem, ec: KeyAgreement, order: Hybrid
           if (kemPair === undefined) throw new TlsMisuseError('key share used twice');
           expectShareLength(name, serverShare, serverShareBytes);
           const { kemPart, ecPart } = split(serverShare, lengths.ciphertext);
+          const pair = kemPair;
           const ecSecret = ecShare.finish(ecPart);
-          const kemSecret = decapsulate(kemPair, kemPart);
+          const kemSecret = wipedOnFailure(ecSecret, () => decapsulate(pair, kemPart));
           this.wipe();
           return joinSecrets(kemSecret, ecSecret);
         },
@@ -67,11 +68,21 @@ export function hybridKeyAgreement(mlKem: MlKem, ec: KeyAgreement, order: Hybrid
       const { kemPart, ecPart } = split(clientShare, lengths.encapsulationKey);
       expectReducedCoefficients(kemPart);
       const ecFirst = order === 'ec-first' ? ec.respond(ecPart) : undefined;
-      const { ciphertext, sharedSecret } = mlKem.encapsulate(kemPart);
-      const ecAnswer = ecFirst ?? ec.respond(ecPart);
+      const { ciphertext, sharedSecret } = wipedOnFailure(ecFirst?.secret, () => mlKem.encapsulate(kemPart));
+      const ecAnswer = ecFirst ?? wipedOnFailure(sharedSecret, () => ec.respond(ecPart));
       return { share: join(ciphertext, ecAnswer.share), secret: joinSecrets(sharedSecret, ecAnswer.secret) };
     },
   };
+}
+
+/** Makes the second part; if that fails, the secret of the first one is of no use any more. */
+function wipedOnFailure<T>(first: SecretBytes | undefined, second: () => T): T {
+  try {
+    return second();
+  } catch (error) {
+    first?.wipe();
+    throw error;
+  }
 }
 
 const ML_KEM_Q = 3329;
