@@ -11,48 +11,40 @@ import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import {
-  Answerer,
   AnswererStore,
   createKeySource,
   type DeliveredKey,
   DrawerPool,
   type KeySource,
   type KeySourceSettings,
-  type KeyToAnnounce,
   type QkdKeyReference,
-  referenceText,
   systemClock,
 } from '../../kdi-client/index.ts';
-import { bytesEqual, SecretBytes } from '../../tls-ext/bytes/index.ts';
+import { SecretBytes } from '../../tls-ext/bytes/index.ts';
+import { type KmeEnd, type ManagedApi, metroLink } from './key-management.ts';
+import type { Materials } from './pairs/pair.ts';
 import { cpuSeconds, stop } from './processes.ts';
 import { median } from './report.ts';
 
 type Record = (metric: string, variant: string, value: number) => void;
 
-interface End {
-  readonly etsi004: number;
-  readonly https: number;
-  readonly tls: { readonly cert: string; readonly key: string; readonly ca: string };
-}
 interface Kmes {
   readonly pid: number;
-  readonly a: End;
-  readonly b: End;
+  readonly a: KmeEnd;
+  readonly b: KmeEnd;
   stop(): Promise<void>;
 }
 
 const POOLED_KEYS = 100_000;
 /** Keys of one reply; a divisor of the above. */
 const BATCH = 32;
-/** What a QKD link of some 50 km makes: 5 kb/s. */
-const METRO_KEYS_PER_SECOND = 20;
 
-export async function keyDeliveryRound(seconds: number, record: Record): Promise<void> {
+export async function keyDeliveryRound(seconds: number, materials: Materials, record: Record): Promise<void> {
   await warmPool(record);
   const kmes = await startKmes();
   try {
     for (const [variant, api, more] of VARIANTS) await drawAndLookUp(kmes, variant, api, more, seconds, record);
-    for (const [variant, api, more] of METRO_VARIANTS) await metroLink(kmes, variant, api, more, seconds, record);
+    for (const api of METRO_APIS) await metroLink(kmes, api, materials, seconds, record);
   } finally {
     await kmes.stop();
   }
@@ -73,11 +65,11 @@ const VARIANTS: readonly Variant[] = [
   ['014, one key a request', 'etsi014', { etsi014: { maxKeysPerRequest: 1 } }],
   ['SKIP', 'skip', {}],
 ];
-const METRO_VARIANTS: readonly Variant[] = [
-  chunkOf(32),
-  chunkOf(32, '?dialect=qubip'),
-  ['014', 'etsi014', {}],
-  ['SKIP', 'skip', {}],
+const METRO_APIS: readonly ManagedApi[] = [
+  { variant: '004 etsi', scheme: 'etsi004' },
+  { variant: '004 qubip', scheme: 'etsi004', query: '?dialect=qubip' },
+  { variant: '014', scheme: 'etsi014' },
+  { variant: 'SKIP', scheme: 'skip' },
 ];
 
 /** A pool of 100,000 keys: their memory at both ends, and what taking and using one costs. */
@@ -270,96 +262,7 @@ async function drawAndLookUp(
   }
 }
 
-/** Pool, answerer and both clients in this process, at 20 keys a second: their share of one core. */
-async function metroLink(
-  kmes: Kmes,
-  variant: string,
-  api: string,
-  more: Partial<KeySourceSettings>,
-  seconds: number,
-  record: Record,
-): Promise<void> {
-  const [a, b] = [sourceAt(kmes.a, 'siteA', api, more), sourceAt(kmes.b, 'siteB', api, more)];
-  const clock = systemClock;
-  const random = Math.random;
-  const announced = new Map<string, Uint8Array>();
-  const store = new AnswererStore({ clock });
-  const answerer: Answerer = new Answerer({
-    source: b,
-    drawerSaeId: 'siteA',
-    store,
-    clock,
-    random,
-    hooks: {
-      streamOpened: (ksid) => queueMicrotask(() => pool.streamOpened(ksid)),
-      streamFailed: () => {},
-      streamLost: (ksid) => queueMicrotask(() => pool.streamLost(ksid)),
-      keyFetched: (reference, secret) => {
-        const agrees = bytesEqual(announced.get(referenceText(reference)) ?? new Uint8Array(), secret.expose());
-        if (agrees) queueMicrotask(() => pool.markReady(reference));
-        return agrees;
-      },
-      keyUnavailable: (reference, _error, final) => {
-        if (final) queueMicrotask(() => pool.markUnavailable(reference));
-      },
-    },
-  });
-  const pool: DrawerPool = new DrawerPool({
-    source: a,
-    peerSaeId: 'siteB',
-    clock,
-    random,
-    highWatermark: 64,
-    lowWatermark: 32,
-    hooks: {
-      announceStream: (announcement) => queueMicrotask(() => answerer.announceStream(announcement)),
-      announceKeys: (keys: readonly KeyToAnnounce[]) => {
-        for (const { reference, secret } of keys) {
-          announced.set(referenceText(reference), Uint8Array.from(secret.expose()));
-        }
-        const references = keys.map(({ reference }) => reference);
-        queueMicrotask(() => answerer.announceKeys(references));
-      },
-      dropKeys: (references) => queueMicrotask(() => answerer.dropKeys(references)),
-      closeStream: (ksid) => queueMicrotask(() => answerer.closeStream(ksid)),
-    },
-  });
-  const handshake = async (): Promise<void> => {
-    const result = await pool.takeWithin(10_000);
-    if (!result.ok) throw new Error(`no key: ${result.reason}`);
-    const { lease } = result;
-    announced.delete(referenceText(lease.reference));
-    lease.secret.wipe();
-    store.burn(lease.reference);
-    lease.commit();
-  };
-  try {
-    pool.channelUp(new Uint8Array(16), 1_000);
-    for (let i = 0; i < 64; i++) await handshake();
-    const idle = process.cpuUsage();
-    const startedMs = performance.now();
-    const keys = Math.max(4 * 32, Math.ceil(seconds) * METRO_KEYS_PER_SECOND);
-    for (let i = 0; i < keys; i++) {
-      const dueMs = startedMs + (1_000 * (i + 1)) / METRO_KEYS_PER_SECOND;
-      await new Promise((resolve) => setTimeout(resolve, Math.max(0, dueMs - performance.now())));
-      await handshake();
-    }
-    const { user, system } = process.cpuUsage(idle);
-    const elapsedSeconds = (performance.now() - startedMs) / 1_000;
-    record(
-      `both ends at ${METRO_KEYS_PER_SECOND} keys a second, % of a core`,
-      variant,
-      (user + system) / 1e4 / elapsedSeconds,
-    );
-  } finally {
-    await pool.close();
-    await answerer.close();
-    store.close();
-    await Promise.all([a.close(), b.close()]);
-  }
-}
-
-function sourceAt(end: End, saeId: string, api: string, more: Partial<KeySourceSettings>): KeySource {
+function sourceAt(end: KmeEnd, saeId: string, api: string, more: Partial<KeySourceSettings>): KeySource {
   const [scheme = '', query] = api.split('?');
   const port = scheme === 'etsi004' ? end.etsi004 : end.https;
   const url = `${scheme}://127.0.0.1:${port}${query === undefined ? '' : `?${query}`}`;

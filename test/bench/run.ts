@@ -48,7 +48,9 @@ try {
   const materials = await makeMaterials(folder);
   for (let round = 1; round <= options.rounds; round++) {
     if (options.only === undefined || options.only === 'keys') {
-      await keyDeliveryRound(options.seconds, (metric, variant, value) => record(round, metric, variant, value));
+      await keyDeliveryRound(options.seconds, materials, (metric, variant, value) =>
+        record(round, metric, variant, value),
+      );
     }
     if (options.only === undefined || options.only === 'bulk') await bulkRound(round, materials);
     if (options.only === undefined || options.only === 'handshakes') {

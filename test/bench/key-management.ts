@@ -1,0 +1,129 @@
+/**
+ * What key management costs at the rate of a metro link: each end a process of
+ * its own (key-end.mjs), with the key channel between them, and the key
+ * managers in a third. Keys are used by a timer in place of handshakes, whose
+ * CPU time is another measurement's; and how long a handshake would have waited
+ * for its key is told.
+ */
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { Materials } from './pairs/pair.ts';
+import { stop } from './processes.ts';
+
+const END = fileURLToPath(new URL('./key-end.mjs', import.meta.url));
+/** What a QKD link of some 50 km makes: 5 kb/s. */
+const METRO_KEYS_PER_SECOND = 20;
+/** Before that, as many keys as would be used in eight minutes, so that the code is compiled as in a proxy that has run for a while. */
+const WARM_UP = { keysPerSecond: 500, seconds: 20 } as const;
+/** In which the pools come down to the depth of the lower rate. */
+const CALM_SECONDS = 8;
+/** An end reports once a second; a measurement is the sum of several. */
+const MIN_SECONDS = 10;
+
+export interface KmeEnd {
+  readonly etsi004: number;
+  readonly https: number;
+  readonly tls: { readonly cert: string; readonly key: string; readonly ca: string };
+}
+
+export interface ManagedApi {
+  readonly variant: string;
+  readonly scheme: 'etsi004' | 'etsi014' | 'skip';
+  readonly query?: string;
+}
+
+interface End {
+  readonly child: ChildProcessByStdio<Writable, Readable, null>;
+  address: string;
+  cpuMicroseconds: number;
+  usedKeys: number;
+  waitsMs: number[];
+  withoutKey: number;
+  onUsed: (references: readonly string[]) => void;
+}
+
+/** `seconds`: of the measurement, after the warm-up. */
+export async function metroLink(
+  kmes: { readonly a: KmeEnd; readonly b: KmeEnd },
+  { variant, scheme, query = '' }: ManagedApi,
+  materials: Materials,
+  seconds: number,
+  record: (metric: string, variant: string, value: number) => void,
+): Promise<void> {
+  const start = (mode: 'client' | 'server', connect: string): End => {
+    const isClient = mode === 'client';
+    const kme = isClient ? kmes.a : kmes.b;
+    const file = (name: 'cert' | 'key' | 'ca'): string => {
+      const path = join(materials.folder, `kme-of-${mode}.${name}`);
+      writeFileSync(path, kme.tls[name], { mode: 0o600 });
+      return path;
+    };
+    const [sae, peerSae] = isClient ? ['siteA', 'siteB'] : ['siteB', 'siteA'];
+    return startEnd(mode, {
+      ...{ name: 'bench', mode, accept: '127.0.0.1:0', connect, ca: materials.ca, sae, 'peer-sae': [peerSae] },
+      cert: isClient ? materials.clientCert : materials.serverCert,
+      key: isClient ? materials.clientKey : materials.serverKey,
+      kme: `${scheme}://127.0.0.1:${scheme === 'etsi004' ? kme.etsi004 : kme.https}${query}`,
+      ...{ 'kme-cert': file('cert'), 'kme-key': file('key'), 'kme-ca': file('ca') },
+    });
+  };
+  const ends: End[] = [];
+  try {
+    const server = start('server', '127.0.0.1:9');
+    ends.push(server);
+    while (server.address === '') await once(server.child.stdout, 'data');
+    const client = start('client', server.address);
+    ends.push(client);
+    client.onUsed = (references) => server.child.stdin.write(`${references.join(' ')}\n`);
+    const rate = (keysPerSecond: number): boolean => client.child.stdin.write(`${keysPerSecond}\n`);
+    rate(WARM_UP.keysPerSecond);
+    await delay(1_000 * WARM_UP.seconds);
+    rate(METRO_KEYS_PER_SECOND);
+    await delay(1_000 * CALM_SECONDS);
+    const before = ends.map(({ cpuMicroseconds, usedKeys }) => ({ cpuMicroseconds, usedKeys }));
+    client.waitsMs = [];
+    client.withoutKey = 0;
+    const measuredSeconds = Math.max(MIN_SECONDS, seconds);
+    await delay(1_000 * measuredSeconds);
+    for (const [i, name] of ['answerer', 'drawer'].entries()) {
+      const [was, is] = [before[i], ends[i]] as [(typeof before)[number], End];
+      const percent = (is.cpuMicroseconds - was.cpuMicroseconds) / 1e4 / measuredSeconds;
+      record(`${name} at ${METRO_KEYS_PER_SECOND} keys a second, % of a core`, variant, percent);
+    }
+    record('keys a second used then', variant, (client.usedKeys - (before[1]?.usedKeys ?? 0)) / measuredSeconds);
+    const waits = client.waitsMs.sort((a, b) => a - b);
+    const quantile = (share: number): number => waits[Math.floor(share * (waits.length - 1))] ?? Number.NaN;
+    record('wait for a key, median, ms', variant, quantile(0.5));
+    record('wait for a key, p99, ms', variant, quantile(0.99));
+    record('asked for and not there, keys', variant, client.withoutKey);
+  } finally {
+    for (const { child } of ends) await stop(child);
+  }
+}
+
+function startEnd(mode: 'client' | 'server', settings: object): End {
+  const child = spawn(process.execPath, [END, JSON.stringify({ mode, settings })], {
+    stdio: ['pipe', 'pipe', 'ignore'],
+  });
+  child.stdin.on('error', () => {});
+  const end: End = {
+    ...{ child, address: '', cpuMicroseconds: 0, usedKeys: 0, waitsMs: [], withoutKey: 0 },
+    onUsed: () => {},
+  };
+  createInterface(child.stdout).on('line', (line) => {
+    const { address, cpuMicroseconds, used, waitsMs, withoutKey } = JSON.parse(line);
+    end.address ||= address ?? '';
+    end.cpuMicroseconds = cpuMicroseconds;
+    end.usedKeys += used.length;
+    end.waitsMs.push(...waitsMs);
+    end.withoutKey += withoutKey;
+    if (used.length > 0) end.onUsed(used);
+  });
+  return end;
+}
