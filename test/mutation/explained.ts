@@ -197,6 +197,32 @@ const negotiation: readonly Explained[] = [
   },
 ];
 
+const retry: readonly Explained[] = [
+  {
+    file: 'tls-ext/handshake/server-retry.ts',
+    line: 'const [clientShare, ...others] = keyShare ?? [];',
+    why: 'for the compiler: a ClientHello without key_share has been refused by negotiate()',
+  },
+  {
+    file: 'tls-ext/handshake/server-retry.ts',
+    line: "if (suite !== state.suite || group !== state.group) throw illegalParameter('the second ClientHello negotiates anew');",
+    replacement: 'false',
+    why: 'of the group: its key agreement refuses a share of another group, with the same alert',
+  },
+  {
+    file: 'tls-ext/handshake/server-retry.ts',
+    line: "kind: 'hello-retry-request',",
+    replacement: '""',
+    why: 'what is no server-hello is written as a HelloRetryRequest',
+  },
+  {
+    file: 'tls-ext/handshake/server-retry.ts',
+    line: "if (cookieKey === undefined || cookie === undefined) throw illegalParameter('the cookie is missing');",
+    replacement: 'false',
+    why: 'for the compiler: without a key the state was remembered, and no cookie is looked for',
+  },
+];
+
 export const explained: readonly Explained[] = [
   ...halfConnection,
   ...recordReader,
@@ -207,4 +233,5 @@ export const explained: readonly Explained[] = [
   ...rekeying,
   ...rekey,
   ...negotiation,
+  ...retry,
 ];

@@ -73,6 +73,15 @@ describe('what was not asked for', () => {
   }
 });
 
+describe('change_cipher_spec', () => {
+  it('follows the first message of a server that echoes a session ID', () => {
+    const first = (groups: readonly number[]) =>
+      recordTypes(enginePair({ client: { groups: [29, 23] }, server: { groups } }).run(), 'server').slice(0, 3);
+    expect(first([29]), 'ServerHello').to.deep.equal([22, 20, 23]);
+    expect(first([23]), 'HelloRetryRequest, ServerHello').to.deep.equal([22, 20, 22]);
+  });
+});
+
 describe('ClientHello', () => {
   const extensionsOf = (client: NonNullable<Parameters<typeof enginePair>[0]>['client']) => {
     let sent: Extensions | undefined;

@@ -83,4 +83,25 @@ describe('a HelloRetryRequest', () => {
     const hello = decodeServerHello(message.subarray(4));
     expect(hello.kind).to.equal('server-hello');
   });
+
+  it('lets nothing follow but the second ClientHello, where no early data was announced', () => {
+    const pair = enginePair({ client: { groups: [29, 23] }, server: { groups: [23] } });
+    pair.server.take(pair.server.engine.start());
+    pair.client.take(pair.client.engine.start());
+    for (const hello of pair.client.outbox.splice(0)) pair.server.take(pair.server.engine.receive(hello));
+    expect(pair.server.error).to.equal(undefined);
+    pair.server.take(pair.server.engine.receive(Uint8Array.of(23, 3, 3, 0, 32, ...new Uint8Array(32))));
+    expect(pair.server.error?.alert).to.equal(Alert.unexpectedMessage);
+  });
+
+  it('is answered with the share that it asks for, and none behind it', () => {
+    const more = { group: 24, keyExchange: new Uint8Array(97).fill(4) };
+    const cut = changeClientHello((hello) => {
+      const { keyShare = [], ...rest } = hello.extensions;
+      const second = keyShare[0]?.group === 23;
+      return { ...hello, extensions: { ...rest, keyShare: second ? [...keyShare, more] : keyShare } };
+    });
+    const pair = enginePair({ client: { groups: [29, 23, 24] }, server: { groups: [23] }, cut }).run();
+    expect(pair.server.error?.code).to.equal('ERR_TLS_ILLEGAL_PARAMETER');
+  });
 });
