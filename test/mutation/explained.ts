@@ -223,6 +223,22 @@ const retry: readonly Explained[] = [
   },
 ];
 
+const offer: readonly Explained[] = [
+  {
+    file: 'tls-ext/handshake/client-offer.ts',
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: the line as it stands
+    line: 'if (agreement === undefined) throw new TlsMisuseError(`no key agreement for group ${group}`);',
+    replacement: 'false',
+    why: 'for the compiler: only groups that the provider has are offered',
+  },
+  {
+    file: 'tls-ext/handshake/client-offer.ts',
+    line: "...(auth === 'certificate' && psks.every(({ kind }) => kind !== 'resumption') ? { certWithExternPsk: true } : {}),",
+    replacement: "psks.some(({ kind }) => kind !== 'resumption')",
+    why: 'the PSKs on offer are of one kind: a ticket never stands beside a key',
+  },
+];
+
 export const explained: readonly Explained[] = [
   ...halfConnection,
   ...recordReader,
@@ -234,4 +250,5 @@ export const explained: readonly Explained[] = [
   ...rekey,
   ...negotiation,
   ...retry,
+  ...offer,
 ];

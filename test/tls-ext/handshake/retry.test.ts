@@ -1,4 +1,4 @@
-/** The cookie of HelloRetryRequest (RFC 8446, 4.2.2): worth nothing but to the server that gave it, and as it gave it. */
+/** HelloRetryRequest (RFC 8446, 4.1.4), and its cookie (4.2.2): worth nothing but to the server that gave it, and as it gave it. */
 import { expect } from 'chai';
 import { decodeWhole } from '../../../tls-ext/bytes/index.ts';
 import {
@@ -9,10 +9,13 @@ import {
   TlsMisuseError,
 } from '../../../tls-ext/index.ts';
 import { decodeServerHello } from '../../../tls-ext/messages/index.ts';
-import { clientOptions, enginePair, expectConnected, Side, serverOptions } from '../engine/engine-pair.ts';
+import { clientOptions, enginePair, expectConnected, qkdPsk, Side, serverOptions } from '../engine/engine-pair.ts';
+import { runAgainst } from '../misbehaving/handshakes.ts';
 import { changeClientHello } from '../misbehaving/middleman.ts';
+import { addExtension, both, extension, removeExtension, setByte } from '../misbehaving/scripts.ts';
 
 const cookieKey = new Uint8Array(32).fill(1);
+const cookie = extension(44, 0, 1, 7);
 const settings = { cookieKey, groups: [23], cipherSuites: [0x1301] } as const;
 
 /** What a server makes of a cookie that one with other settings gave for the same ClientHello. */
@@ -103,5 +106,37 @@ describe('a HelloRetryRequest', () => {
     });
     const pair = enginePair({ client: { groups: [29, 23, 24] }, server: { groups: [23] }, cut }).run();
     expect(pair.server.error?.code).to.equal('ERR_TLS_ILLEGAL_PARAMETER');
+  });
+
+  it('may carry a cookie alone: the client keeps its share', () => {
+    const cookieOnly = both(removeExtension('HelloRetryRequest', 51), addExtension('HelloRetryRequest', cookie));
+    const { side, complete } = runAgainst('client', { retry: true }, cookieOnly);
+    expect([side.error, complete]).to.deep.equal([undefined, true]);
+    expect(side.summary).to.include({ group: 29, helloRetryRequest: true });
+  });
+
+  it('makes a client drop the identity for another hash than that of its suite', () => {
+    const offered: (number[] | undefined)[] = [];
+    const cut = changeClientHello((hello) => {
+      offered.push(hello.extensions.preSharedKey?.binders.map(({ length }) => length));
+      return hello;
+    });
+    const pair = enginePair({
+      client: { psk: qkdPsk(), qkdOffer: { offer: 'key' }, groups: [29, 23] },
+      server: { qkd: true, groups: [23], cipherSuites: [0x1301] },
+      serverAnswers: { psk: () => ({ action: 'use', psk: qkdPsk() }) },
+      cut,
+    }).run();
+    expectConnected(pair);
+    expect(offered).to.deep.equal([[48, 32], [32]]);
+  });
+});
+
+describe('a ServerHello', () => {
+  it('with a suite that we know, but did not offer, is refused', () => {
+    const suiteAt = 4 + 2 + 32 + 1 + 32;
+    const otherSuite = setByte('ServerHello', suiteAt + 1, 3);
+    const { side } = runAgainst('client', { client: { cipherSuites: [0x1301] } }, otherSuite);
+    expect(side.error?.code).to.equal('ERR_TLS_ILLEGAL_PARAMETER');
   });
 });
