@@ -115,9 +115,9 @@ const serverHandshake: readonly Explained[] = [
   },
   {
     file: 'tls-ext/handshake/server-handshake.ts',
-    line: "if (identity === undefined) throw handshakeFailure('no certificate to answer with');",
-    replacement: 'false',
-    why: 'for the compiler: certificates are shown under auth certificate alone, which needs an identity from the start',
+    line: "wire.limitRecords('receiving', ownLimit);",
+    replacement: '""',
+    why: 'what is not for sending is for receiving',
   },
   {
     file: 'tls-ext/handshake/server-handshake.ts',
@@ -239,6 +239,81 @@ const offer: readonly Explained[] = [
   },
 ];
 
+const clientHandshake: readonly Explained[] = [
+  {
+    file: 'tls-ext/handshake/client-handshake.ts',
+    line: "rekeyWithoutKey: 'refuse',",
+    replacement: '""',
+    why: 'only a server answers rekeys',
+  },
+  {
+    file: 'tls-ext/handshake/client-handshake.ts',
+    line: "...(psk?.kind === 'imported' && options.psk?.kind === 'qkd' ? { reference: options.psk.reference } : {}),",
+    replacement: 'true',
+    why: 'for the compiler: what is imported is a QKD key',
+  },
+  {
+    file: 'tls-ext/handshake/client-handshake.ts',
+    line: "...(psk?.kind === 'imported' && options.psk?.kind === 'qkd' ? { reference: options.psk.reference } : {}),",
+    replacement: 'options.psk.kind',
+    why: 'for the compiler: what is imported is a QKD key',
+  },
+  {
+    file: 'tls-ext/handshake/client-handshake.ts',
+    line: 'if (offer.hello.legacySessionId.length > 0) wire.sendChangeCipherSpec();',
+    replacement: 'true',
+    why: 'a client of ours always has a session ID',
+  },
+  {
+    file: 'tls-ext/handshake/client-handshake.ts',
+    line: 'if (offer.hello.legacySessionId.length > 0) wire.sendChangeCipherSpec();',
+    replacement: 'offer.hello.legacySessionId.length >= 0',
+    why: 'a client of ours always has a session ID',
+  },
+  {
+    file: 'tls-ext/handshake/client-handshake.ts',
+    line: "if (keyShare.group !== offer.group) throw illegalParameter('the server answered with a share of another group');",
+    replacement: 'false',
+    why: 'the key agreement refuses a share of another group, with the same alert',
+  },
+  {
+    file: 'tls-ext/handshake/client-handshake.ts',
+    line: 'if (alpn !== undefined && !options.alpnProtocols?.includes(alpn)) {',
+    replacement: 'options.alpnProtocols.includes',
+    why: 'for the compiler: an answer to ALPN that was not sent has been refused',
+  },
+  {
+    file: 'tls-ext/handshake/client-handshake.ts',
+    line: "if (options.recordSizeLimitBytes !== undefined) wire.limitRecords('receiving', options.recordSizeLimitBytes);",
+    replacement: '""',
+    why: 'what is not for sending is for receiving',
+  },
+  {
+    file: 'tls-ext/handshake/client-handshake.ts',
+    line: 'requestedExtensions: options.requestOcspStaple ? [ExtensionType.statusRequest] : [],',
+    replacement: '["Stryker was here"]',
+    why: 'a string is no code point, and so no extension that anybody could send',
+  },
+  {
+    file: 'tls-ext/handshake/client-handshake.ts',
+    line: "context: psk !== undefined && options.psk?.kind === 'qkd' ? options.psk.context : undefined,",
+    replacement: 'true',
+    why: 'for the compiler: a key of another kind has no such field',
+  },
+  {
+    file: 'tls-ext/handshake/client-handshake.ts',
+    line: "context: psk !== undefined && options.psk?.kind === 'qkd' ? options.psk.context : undefined,",
+    replacement: 'options.psk.kind',
+    why: 'for the compiler: a PSK that was selected was in the options',
+  },
+  {
+    file: 'tls-ext/handshake/client-handshake.ts',
+    line: 'if (identity === undefined || scheme === undefined) {',
+    replacement: 'false',
+    why: 'for the compiler: without an identity there is no scheme',
+  },
+];
+
 export const explained: readonly Explained[] = [
   ...halfConnection,
   ...recordReader,
@@ -251,4 +326,5 @@ export const explained: readonly Explained[] = [
   ...negotiation,
   ...retry,
   ...offer,
+  ...clientHandshake,
 ];

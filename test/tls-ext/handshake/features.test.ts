@@ -74,11 +74,17 @@ describe('what was not asked for', () => {
 });
 
 describe('change_cipher_spec', () => {
+  const first = (groups: readonly number[], from: 'client' | 'server') =>
+    recordTypes(enginePair({ client: { groups: [29, 23] }, server: { groups } }).run(), from).slice(0, 3);
+
   it('follows the first message of a server that echoes a session ID', () => {
-    const first = (groups: readonly number[]) =>
-      recordTypes(enginePair({ client: { groups: [29, 23] }, server: { groups } }).run(), 'server').slice(0, 3);
-    expect(first([29]), 'ServerHello').to.deep.equal([22, 20, 23]);
-    expect(first([23]), 'HelloRetryRequest, ServerHello').to.deep.equal([22, 20, 22]);
+    expect(first([29], 'server'), 'ServerHello').to.deep.equal([22, 20, 23]);
+    expect(first([23], 'server'), 'HelloRetryRequest, ServerHello').to.deep.equal([22, 20, 22]);
+  });
+
+  it('stands in front of what a client says second', () => {
+    expect(first([29], 'client'), 'ClientHello, Finished').to.deep.equal([22, 20, 23]);
+    expect(first([23], 'client'), 'two ClientHellos').to.deep.equal([22, 20, 22]);
   });
 });
 
