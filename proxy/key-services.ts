@@ -12,6 +12,7 @@ import { isLocalAddress, type ServiceConfig } from './config/index.ts';
 import { addressText } from './data-path/index.ts';
 import { ProxyError, ProxyErrorCode } from './errors.ts';
 import { type AnswererKeys, lookUpWithoutKme } from './key-service/answerer-keys.ts';
+import { ChannelClientKeys, noClientKeys } from './key-service/channel-client-keys.ts';
 import { ChannelDialler } from './key-service/channel-dialler.ts';
 import { DrawerChannel } from './key-service/drawer-channel.ts';
 import type { DrawerSupply } from './key-service/drawer-supply.ts';
@@ -19,7 +20,6 @@ import { type KeyReport, kmeHealth } from './key-service/key-report.ts';
 import type { DrawingService } from './key-service/peer-keys.ts';
 import { PlainKeyService } from './key-service/plain-key-service.ts';
 import type { ProvenanceRules } from './key-service/provenance.ts';
-import { noClientKeys, ServiceKeys } from './key-service/service-keys.ts';
 import type { EventLog } from './log.ts';
 import {
   type Clock,
@@ -86,7 +86,7 @@ export class KeyServices {
     }
     if (service.kmes.length === 0) return noClientKeys;
     const channel = this.#channel(service, settings, ports);
-    return new ServiceKeys({ service: name, ownSae: sae, channel, rules, log: this.#options.log });
+    return new ChannelClientKeys({ service: name, ownSae: sae, channel, rules, log: this.#options.log });
   }
 
   /** @throws KdiError for an unusable key manager. */
@@ -160,7 +160,7 @@ export class KeyServices {
       groups: [KEY_CHANNEL_GROUP],
       handshakeTimeoutMs: limits.handshakeTimeoutMs,
       end: channel,
-      keys: new ServiceKeys({
+      keys: new ChannelClientKeys({
         ...{ service: config.name, ownSae: config.sae, channel, log: this.#options.log },
         rules: provenanceRules(config, isLocalAddress(connect)),
       }),

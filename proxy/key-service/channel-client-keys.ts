@@ -14,7 +14,7 @@ import type { DrawerChannel } from './drawer-channel.ts';
 import type { PeerKeys } from './peer-keys.ts';
 import { type ProvenanceProblem, type ProvenanceRules, provenanceProblem } from './provenance.ts';
 
-export interface ServiceKeysOptions {
+export interface ChannelClientKeysOptions {
   readonly service: string;
   readonly ownSae: string;
   readonly channel: DrawerChannel;
@@ -22,13 +22,13 @@ export interface ServiceKeysOptions {
   readonly log: EventLog;
 }
 
-export class ServiceKeys implements ClientKeys {
-  readonly #options: ServiceKeysOptions;
+export class ChannelClientKeys implements ClientKeys {
+  readonly #options: ChannelClientKeysOptions;
   #lastReason: NoKeyReason | undefined;
   /** What was wrong with the last key that was not good enough. */
   #problem: ProvenanceProblem | undefined;
 
-  constructor(options: ServiceKeysOptions) {
+  constructor(options: ChannelClientKeysOptions) {
     this.#options = options;
   }
 
