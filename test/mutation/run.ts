@@ -110,7 +110,12 @@ async function testFiles(path: string): Promise<string[]> {
 
 function explains(reason: (typeof explained)[number], mutant: Mutant, source: readonly string[]): boolean {
   if (lineOf(mutant, source) !== reason.line) return false;
-  return reason.replacement === undefined || reason.replacement === mutant.replacement;
+  return reason.replacement === undefined || reason.replacement === replacementOf(mutant);
+}
+
+/** On one line, whatever the printer made of it. */
+function replacementOf({ replacement = '' }: Mutant): string {
+  return replacement.replace(/\s+/g, ' ');
 }
 
 function lineOf({ location }: Mutant, source: readonly string[]): string {
@@ -119,6 +124,6 @@ function lineOf({ location }: Mutant, source: readonly string[]): string {
 
 function describe(mutant: Mutant, source: readonly string[]): string {
   const { line, column } = mutant.location.start;
-  const replacement = (mutant.replacement ?? '').replace(/\s+/g, ' ').slice(0, 200);
+  const replacement = replacementOf(mutant).slice(0, 200);
   return `${line}:${column} ${mutant.mutatorName}: ${lineOf(mutant, source)} → ${replacement}`;
 }
