@@ -3,7 +3,12 @@ import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+
+/** All of them. */
+export const models = ['handshake-psk', 'key-channel', 'rekey'] as const;
+export type ModelName = (typeof models)[number];
 
 const run = promisify(execFile);
 
@@ -14,6 +19,10 @@ export interface SearchResult {
   readonly complete: boolean;
   readonly states: number;
   readonly output: string;
+}
+
+export function modelPath(name: ModelName): URL {
+  return new URL(`../../tls-ext/models/${name}.pml`, import.meta.url);
 }
 
 /** Whether spin and gcc can be started. */
@@ -31,10 +40,10 @@ export async function canRunSpin(): Promise<boolean> {
  * Searches a model for assertion violations and invalid end states.
  * `brokenRule` is the model's -DBREAK, 0 for none. Rejects if a tool fails.
  */
-export async function searchModel(path: string, brokenRule: number): Promise<SearchResult> {
+export async function searchModel(name: ModelName, brokenRule: number): Promise<SearchResult> {
   const folder = await mkdtemp(join(tmpdir(), 'qstunnel-spin-'));
   try {
-    await run('spin', ['-a', `-DBREAK=${brokenRule}`, path], { cwd: folder });
+    await run('spin', ['-a', `-DBREAK=${brokenRule}`, fileURLToPath(modelPath(name))], { cwd: folder });
     // A search that ends at the first error is not worth an optimiser's time.
     await run('gcc', [brokenRule === 0 ? '-O2' : '-O0', '-DSAFETY', '-DMEMLIM=2048', '-o', 'pan', 'pan.c'], {
       cwd: folder,
