@@ -9,11 +9,20 @@ export interface MutatedFile {
 const record = ['test/tls-ext/record'];
 const keySchedule = ['test/tls-ext/key-schedule'];
 // Without lossy.test.ts, rekey-interleavings.test.ts and matrix.test.ts: seconds for each mutant that they reach.
-const keyChannel = ['both-ends', 'both-ends-restarts', 'greeting', 'peer-faults', 'check-value', 'messages'].map(
-  (name) => `test/tls-ext/key-channel/${name}.test.ts`,
-);
+const keyChannel = [
+  'answerer',
+  'drawer',
+  'both-ends',
+  'both-ends-restarts',
+  'cases',
+  'greeting',
+  'peer-faults',
+  'check-value',
+  'messages',
+].map((name) => `test/tls-ext/key-channel/${name}.test.ts`);
 const engine = [
   'connection',
+  'outgoing',
   'rekey',
   'rekey-closing',
   'tickets',

@@ -52,19 +52,9 @@ export class RecordWriter {
     }
   }
 
-  /** Whether records are protected by now. */
-  get protected(): boolean {
-    return this.#half !== undefined;
-  }
-
   /** The part of the AEAD's usage limit that the present keys have used up: from 0 to 1. */
   get limitShare(): number {
     return this.#half?.limitShare ?? 0;
-  }
-
-  /** Records sealed under the present keys. */
-  get recordCount(): number {
-    return this.#half?.recordCount ?? 0;
   }
 
   /** Protects all that follows with these keys, which it takes and wipes; the keys before are ended. */

@@ -67,7 +67,10 @@ describe('RecordWriter', () => {
     expect(writer.write(ContentType.handshake, Uint8Array.of(1), 0x0301)).to.deep.equal(
       plaintextRecord(22, Uint8Array.of(1), 0x0301),
     );
-    expect(writer.protected).to.equal(false);
+    // Full to the last byte: no empty record follows.
+    expect(writer.write(ContentType.handshake, message.subarray(0, 2 ** 14))).to.deep.equal(
+      plaintextRecord(22, message.subarray(0, 2 ** 14)),
+    );
   });
 
   it('protects what follows the keys, but never ChangeCipherSpec, and counts from 0 in each epoch', () => {
@@ -84,7 +87,6 @@ describe('RecordWriter', () => {
     expect(writer.write(ContentType.alert, Uint8Array.of(2, 40))).to.deep.equal(
       sealRaw(1, 0, innerOf(Uint8Array.of(2, 40), 21)),
     );
-    expect(writer.recordCount).to.equal(1);
   });
 
   it('application data before keys, and empty handshake records, are misuse', () => {
@@ -136,8 +138,41 @@ describe('RecordWriter', () => {
           expect(lengths.every((bytes) => bytes <= 16_384 + 17)).to.equal(true);
         },
       ),
-      { numRuns: 60 },
+      {
+        numRuns: 60,
+        examples: edges.flatMap((length) => [true, false].map((inPlace) => [length, 7, inPlace])) as never,
+      },
     );
+  });
+
+  it('makes no write of no data', () => {
+    const writer = protectedWriter();
+    expect(writer.writeApplicationData(new Uint8Array(0))).to.deep.equal([]);
+    expect(writer.sealInPlace(new Uint8Array(9), 4, 4)).to.deep.equal([]);
+  });
+
+  it('fills a pooled buffer with whole records, and never past its end', () => {
+    // 33 records of this size are five bytes more than a buffer holds.
+    const recordBytes = Math.ceil(BULK_BUFFER_BYTES / 33);
+    const contentBytes = recordBytes - 22;
+    const writer = protectedWriter(watchedPool());
+    writer.setRecordSizeLimit(contentBytes + 1);
+    const buffer = patterned(33 * contentBytes + 1);
+    const chunks = writer.sealInPlace(buffer, 0, 33 * contentBytes);
+    expect(chunks.map(({ bytes }) => bytes.length)).to.deep.equal([32 * recordBytes, recordBytes]);
+    expect(openAll(bytesOf(chunks))).to.deep.equal(buffer.subarray(0, 33 * contentBytes));
+  });
+
+  it('writes a handshake message into exactly the bytes that its records need', () => {
+    for (const length of [1, 62, 63, 64, 125, 126, 127, 500]) {
+      const writer = protectedWriter();
+      writer.setRecordSizeLimit(64);
+      const message = patterned(length);
+      const records = Array.from({ length: Math.ceil(length / 63) }, (_, i) =>
+        sealRaw(0, i, innerOf(message.subarray(63 * i, 63 * (i + 1)), 22)),
+      );
+      expect(writer.write(ContentType.handshake, message), `${length} bytes`).to.deep.equal(concatBytes(...records));
+    }
   });
 
   it('both ways of sealing give the same bytes', () => {
@@ -190,7 +225,9 @@ describe('RecordWriter', () => {
     // Three records' worth, two are left.
     expectLimit(() => writer.writeApplicationData(new Uint8Array(2 * MAX_PLAINTEXT_BYTES + 1)));
     expectLimit(() => writer.sealInPlace(new Uint8Array(2 * MAX_PLAINTEXT_BYTES + 2), 0, 2 * MAX_PLAINTEXT_BYTES + 1));
-    for (const { release } of writer.writeApplicationData(new Uint8Array(2 * MAX_PLAINTEXT_BYTES))) release?.();
+    // Two records' worth, wherever in its buffer it lies.
+    const buffer = new Uint8Array(5 * MAX_PLAINTEXT_BYTES);
+    for (const { release } of writer.sealInPlace(buffer, MAX_PLAINTEXT_BYTES, 3 * MAX_PLAINTEXT_BYTES)) release?.();
     expectLimit(() => writer.writeApplicationData(Uint8Array.of(5)));
     writer.write(ContentType.alert, Uint8Array.of(1, 0));
     expectLimit(() => writer.write(ContentType.alert, Uint8Array.of(1, 0)));
@@ -199,6 +236,10 @@ describe('RecordWriter', () => {
     expect(bytesOf(writer.writeApplicationData(Uint8Array.of(6)))).to.deep.equal(
       sealRaw(1, 0, innerOf(Uint8Array.of(6), 23)),
     );
+  });
+
+  it('may be wiped before it has keys', () => {
+    expect(() => new RecordWriter().wipe()).not.to.throw();
   });
 
   it('takes the keys: they are wiped at once, and after wipe nothing is sealed', () => {
