@@ -1,6 +1,7 @@
 /** Mutants that no test can or need kill, each with its reason. An entry that matches nothing is an error: it has outlived its line. */
 import { bothRoles } from './explained-both-roles.ts';
 import { client } from './explained-client.ts';
+import { endpoint } from './explained-endpoint.ts';
 import { keyChannel } from './explained-key-channel.ts';
 import { records } from './explained-records.ts';
 import { server } from './explained-server.ts';
@@ -14,4 +15,11 @@ export interface Explained {
   readonly why: string;
 }
 
-export const explained: readonly Explained[] = [...records, ...server, ...client, ...bothRoles, ...keyChannel];
+export const explained: readonly Explained[] = [
+  ...records,
+  ...server,
+  ...client,
+  ...bothRoles,
+  ...endpoint,
+  ...keyChannel,
+];

@@ -23,6 +23,7 @@ const keyChannel = [
 const engine = [
   'connection',
   'outgoing',
+  'endpoint',
   'rekey',
   'rekey-closing',
   'tickets',
