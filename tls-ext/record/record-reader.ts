@@ -35,8 +35,9 @@ import {
 /**
  * What the peer sent in one record, or in several of application data.
  * `bytes` belong to the receiver: until `release` where there is one, else for
- * good. They are never empty. A `changeCipherSpec` is well-formed; whether it
- * may stand here is the engine's to say.
+ * good. Only application data may be empty, and then comes alone and without
+ * `release`. A `changeCipherSpec` is well-formed. Whether either may stand here
+ * is the engine's to say.
  */
 export interface OpenedRecord {
   readonly type: ContentType;
@@ -198,7 +199,7 @@ export class RecordReader {
     return pooled ? { ...gathered, release: releaseOnce(this.#pool, buffer) } : gathered;
   }
 
-  /** The next record that has anything to say. */
+  /** The next record that is not skipped as early data; an empty one of application data comes out too. */
   #openNext(): OpenedRecord | undefined {
     while (this.#input.advance()) {
       const record = this.#half === undefined ? this.#readPlaintext() : this.#readUnder(this.#half);
