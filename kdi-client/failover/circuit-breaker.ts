@@ -1,6 +1,7 @@
 /** Rests a KME that fails, and tries it with one real request at a time: no bare TCP connects, some servers die of them. */
 import type { Clock } from '../clock.ts';
 import { isKdiError, KdiErrorCode } from '../errors.ts';
+import type { KdiApi } from '../key-source.ts';
 import { Backoff } from '../pool/backoff.ts';
 
 export type BreakerState = 'closed' | 'open' | 'half-open';
@@ -80,4 +81,13 @@ const NO_FAULTS: ReadonlySet<KdiErrorCode> = new Set([
 /** Whether an error says that the KME itself is unfit, so that another one would do better. */
 export function isKmeFault(error: unknown): boolean {
   return !isKdiError(error) || !NO_FAULTS.has(error.code);
+}
+
+/**
+ * The same of a look-up. What is asked for by its ID was drawn before: that
+ * none is available, as SKIP's 503 is read, is no word on it. A 004 stream may
+ * run dry.
+ */
+export function isLookupFault(error: unknown, api: KdiApi): boolean {
+  return isKmeFault(error) || (api !== 'etsi004' && isKdiError(error, KdiErrorCode.insufficientKey));
 }

@@ -13,7 +13,7 @@ import type {
   QkdKeyReference,
   StreamAnnouncement,
 } from '../key-source.ts';
-import { isKmeFault } from './circuit-breaker.ts';
+import { isLookupFault } from './circuit-breaker.ts';
 import { type Member, tellingError } from './member.ts';
 
 export interface FailoverLookupOptions {
@@ -76,11 +76,11 @@ export class FailoverLookup implements LookupStream {
         this.#prefer(member);
         return key;
       } catch (error) {
-        if (isKdiError(error, KdiErrorCode.aborted) || !mayBeElsewhere(error)) throw error;
+        if (isKdiError(error, KdiErrorCode.aborted) || !mayBeElsewhere(error, reference)) throw error;
         errors.push(error);
       }
     }
-    throw lookupError(errors);
+    throw lookupError(errors, reference);
   }
 
   async close(): Promise<void> {
@@ -105,15 +105,15 @@ export class FailoverLookup implements LookupStream {
 }
 
 /** As `tellingError`; but a KME that is being rested may be the one that has the key, which a not-found elsewhere must not hide. */
-function lookupError(errors: readonly unknown[]): unknown {
-  const faults = errors.filter(isKmeFault);
+function lookupError(errors: readonly unknown[], { api }: QkdKeyReference): unknown {
+  const faults = errors.filter((error) => isLookupFault(error, api));
   return tellingError(faults.length > 0 ? faults : errors);
 }
 
 /** Whether another KME may have a key that this one did not give. */
-function mayBeElsewhere(error: unknown): boolean {
+function mayBeElsewhere(error: unknown, { api }: QkdKeyReference): boolean {
   return (
-    isKmeFault(error) ||
+    isLookupFault(error, api) ||
     isKdiError(error, KdiErrorCode.keyNotFound) ||
     // The drawer has drawn from the stream: where it isn't known to be there, it isn't.
     isKdiError(error, KdiErrorCode.peerNotConnected)

@@ -8,7 +8,7 @@ import { setMaxListeners } from 'node:events';
 import { hexOf, type SecretBytes } from '../../tls-ext/bytes/index.ts';
 import type { Clock } from '../clock.ts';
 import { isKdiError, KdiError, KdiErrorCode } from '../errors.ts';
-import { isKmeFault } from '../failover/circuit-breaker.ts';
+import { isKmeFault, isLookupFault } from '../failover/circuit-breaker.ts';
 import {
   type DeliveredKey,
   type KeySource,
@@ -35,6 +35,8 @@ export interface AnswererHooks {
   keyFetched(reference: QkdKeyReference, secret: SecretBytes): boolean;
   /** Not here yet (`final` false: say `pending`, it's tried again), or never. */
   keyUnavailable(reference: QkdKeyReference, error: KdiError, final: boolean): void;
+  /** Our KME answers, and with faults only: some in a row over one key, none of which says anything about that key. */
+  kmeUnfit(error: KdiError): void;
 }
 
 export interface AnswererOptions {
@@ -54,6 +56,8 @@ export interface AnswererOptions {
 
 /** Faults of the KME in a row, over one key, after which its stream is given up. */
 const FAULTS_UNTIL_STREAM_IS_LOST = 6;
+/** The same, after which the KME is called unfit: one or two may be a quirk, as 500 for a key ID that it does not know yet. */
+const FAULTS_UNTIL_KME_IS_UNFIT = 3;
 
 interface Stream {
   readonly announcement: StreamAnnouncement;
@@ -263,6 +267,8 @@ export class Answerer {
       }
       return;
     }
+    if (fetch.backoff.failures === FAULTS_UNTIL_KME_IS_UNFIT && isLookupFault(error, reference.api))
+      hooks.kmeUnfit(error);
     const mayComeLater = error.retryable || ABOUT_THE_KME.has(error.code);
     if (!mayComeLater || clock.now() + delayMs > fetch.deadlineMs) {
       this.#endFetch(fetch, false);

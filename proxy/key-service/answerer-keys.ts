@@ -20,7 +20,7 @@ import { errorText } from '../errors.ts';
 import { type EventLog, RepeatLimiter } from '../log.ts';
 import type { RekeyKey, ServerKeyAnswer, ServiceRequirement } from '../tunnel/settings.ts';
 import type { AnswererLink } from './answerer-link.ts';
-import { isUnreachable } from './kme.ts';
+import { healthOf, isUnreachable } from './kme.ts';
 import { type ProvenanceRules, provenanceProblem } from './provenance.ts';
 import { randomFraction } from './random-fraction.ts';
 
@@ -187,11 +187,11 @@ export class AnswererKeys {
           link.streamOpened(ksid, keyChunkSizeBytes);
         },
         streamFailed: (ksid, error) => {
-          this.#setKme(!isUnreachable(error), error);
+          this.#setKme(healthOf(error), error);
           link.streamFailed(ksid, error.code, isUnreachable(error));
         },
         streamLost: (ksid, error) => {
-          this.#setKme(!isUnreachable(error), error);
+          this.#setKme(healthOf(error), error);
           link.streamLost(ksid);
         },
         keyFetched: (reference, secret) => {
@@ -199,10 +199,11 @@ export class AnswererKeys {
           return link.keyFetched(reference, secret);
         },
         keyUnavailable: (reference, error, final) => {
-          this.#setKme(!isUnreachable(error), error);
+          this.#setKme(healthOf(error), error);
           if (final) link.keyNotFound(reference);
           else link.keyPending(reference);
         },
+        kmeUnfit: (error) => this.#setKme(false, error),
       },
     });
     link.attachFetcher({
@@ -227,8 +228,8 @@ export class AnswererKeys {
     }
   }
 
-  #setKme(reachable: boolean, error?: KdiError): void {
-    if (this.#kmeReachable === reachable) return;
+  #setKme(reachable: boolean | undefined, error?: KdiError): void {
+    if (reachable === undefined || this.#kmeReachable === reachable) return;
     this.#kmeReachable = reachable;
     const { ownSae: sae, log } = this.#options;
     const kme = this.#source.kme;

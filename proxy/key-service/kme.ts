@@ -99,3 +99,10 @@ export function isUnreachable(error: KdiError): boolean {
       return false;
   }
 }
+
+/** What an error says of the key manager's health: that it does its work, or does not; undefined for neither. */
+export function healthOf(error: KdiError): boolean | undefined {
+  if (isUnreachable(error)) return false;
+  const answers = error.code === KdiErrorCode.keyNotFound || error.code === KdiErrorCode.peerNotConnected;
+  return answers ? true : undefined;
+}

@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import { expect } from 'chai';
 import type { KdiApi } from '../../kdi-client/index.ts';
 import type { ServiceConfig } from '../../proxy/config/index.ts';
+import { failingKme } from './failing-kme.ts';
 import { kmesAt, startKmes, type TestKmes } from './kmes.ts';
 import { collect, fastClock, startSites, TestApplication, type TwoSites } from './sites.ts';
 import { Wire } from './wire.ts';
@@ -97,6 +98,29 @@ describe('several key managers', function () {
         const { kmes } = sites.client.keyReport().drawers[0] ?? { kmes: [] };
         expect(kmes.map(({ kme, state }) => `${kme} ${state}`)).to.deep.equal([`${first} closed`, `${second} closed`]);
       });
+    });
+  }
+
+  for (const [api, status] of [
+    ['etsi014', 500],
+    ['etsi014', 503],
+    ['skip', 500],
+    ['skip', 503],
+  ] as const) {
+    it(`the other side's key manager answers ${status} to everything over ${api}: as if it were lost`, async () => {
+      const failing = await failingKme(status);
+      try {
+        const { first, second } = await start(api);
+        await useUntilFrom(first);
+        await wires.b.cut();
+        await wires.b.mend(failing.address);
+        await useUntilFrom(second);
+        expect(failing.asked).to.be.above(2);
+        const said = sites.serverLog.all('kme').find(({ state }) => state === 'unreachable');
+        expect(said?.code).to.match(/^ERR_KDI_/);
+      } finally {
+        await failing.close();
+      }
     });
   }
 

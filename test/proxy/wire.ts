@@ -4,7 +4,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 
 export class Wire {
   readonly address: { readonly host: string; readonly port: number };
-  readonly #target: { readonly host: string; readonly port: number };
+  #target: { readonly host: string; readonly port: number };
   readonly #sockets = new Set<Socket>();
   #server: Server;
 
@@ -26,7 +26,9 @@ export class Wire {
     await closed;
   }
 
-  async mend(): Promise<void> {
+  /** `target`: where it leads from now on. */
+  async mend(target = this.#target): Promise<void> {
+    this.#target = target;
     this.#server = await listen(this.address.port);
     this.#server.on('connection', (near) => this.#join(near));
   }

@@ -111,6 +111,7 @@ export class TwoSites {
           this.errors.b.push(error);
           if (final) queueMicrotask(() => this.pool.markUnavailable(reference));
         },
+        kmeUnfit: () => queueMicrotask(() => this.pool.setPeerKmeReachable(false)),
       },
     });
     this.pool = new DrawerPool({

@@ -148,6 +148,7 @@ describe('kdi-client/pool/answerer', () => {
           return agree;
         },
         keyUnavailable: (_of, error, final) => heard.push(`${final ? 'never' : 'pending'} ${error.code}`),
+        kmeUnfit: (error) => heard.push(`unfit ${error.code}`),
       },
       ...options,
     });
@@ -228,11 +229,67 @@ describe('kdi-client/pool/answerer', () => {
     await settle();
     await clock.advance(10_000);
     const { connect } = KdiErrorCode;
-    expect(heard).to.deep.equal(['opened', `pending ${connect}`, `never ${connect}`, `lost ${connect}`]);
+    expect(heard).to.deep.equal([
+      'opened',
+      `pending ${connect}`,
+      `unfit ${connect}`,
+      `never ${connect}`,
+      `lost ${connect}`,
+    ]);
     expect(source.streamsOpen).to.equal(0);
     answerer.announceKeys([reference(1)]);
     await settle();
     expect(source.lookups, 'nothing is asked of it any more').to.equal(6);
+  });
+
+  /** A KME that gives keys by ID. */
+  class IdKme extends FakeSource {
+    override readonly api = 'etsi014';
+    override readonly needsStream = false;
+  }
+  const idKey = (fill: number): QkdKeyReference => ({
+    api: 'etsi014',
+    drawer: 'siteA',
+    keyId: new Uint8Array(16).fill(fill),
+  });
+
+  for (const code of [KdiErrorCode.http, KdiErrorCode.insufficientKey]) {
+    it(`calls a KME unfit that answers ${code} to a key ID three times in a row, and says so once`, async () => {
+      start();
+      await answerer.close();
+      store.close();
+      const kme = new IdKme(new VirtualClock());
+      start({ source: kme });
+      kme.lookupError = code;
+      answerer.announceKeys([idKey(1)]);
+      await settle();
+      expect(heard, 'once is none').to.deep.equal([`pending ${code}`]);
+      await clock.advance(1_000);
+      expect(heard).to.deep.equal([`pending ${code}`, `unfit ${code}`]);
+      await clock.advance(40_000);
+      expect(heard).to.deep.equal([`pending ${code}`, `unfit ${code}`, `never ${code}`]);
+    });
+  }
+
+  it('calls no KME unfit for a key that it does not know, nor for a 004 stream that has run dry', async () => {
+    start();
+    await answerer.close();
+    store.close();
+    const kme = new IdKme(new VirtualClock());
+    start({ source: kme });
+    kme.lookupError = KdiErrorCode.keyNotFound;
+    answerer.announceKeys([idKey(1)]);
+    await clock.advance(20_000);
+    expect(heard).to.deep.equal([`pending ${KdiErrorCode.keyNotFound}`]);
+    await answerer.close();
+    store.close();
+    start();
+    answerer.announceStream(STREAM);
+    await settle();
+    source.lookupError = KdiErrorCode.insufficientKey;
+    answerer.announceKeys([reference(0)]);
+    await clock.advance(20_000);
+    expect(heard).to.deep.equal(['opened', `pending ${KdiErrorCode.insufficientKey}`]);
   });
 
   it('asks for keys of KMEs without streams together, also while the first is being asked for', async () => {

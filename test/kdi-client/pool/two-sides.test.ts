@@ -312,6 +312,7 @@ class World {
         keyUnavailable: (reference, _error, final) => {
           if (final) toA((pool) => pool.markUnavailable(reference));
         },
+        kmeUnfit: () => toA((pool) => pool.setPeerKmeReachable(false)),
       },
     });
   }

@@ -5,6 +5,7 @@ import {
   type KdiErrorCode as Code,
   type DeliveredKey,
   type DrawStream,
+  type KdiApi,
   KdiError,
   KdiErrorCode,
   type KeySource,
@@ -40,7 +41,7 @@ export function keyOf(reference: QkdKeyReference, seed = ''): SecretBytes {
 
 /** Both key managers of a link in memory; faults by setting fields. */
 export class FakeSource implements KeySource {
-  readonly api = 'etsi004';
+  readonly api: KdiApi = 'etsi004';
   readonly kme: string = 'kme-a:1';
   readonly needsStream: boolean = true;
   oneBatchAtATime = false;
