@@ -7,7 +7,7 @@ const goesOn = /^data|^nothing: (?:undefined|ECONNRESET)/;
 /** One end goes on where the other refuses, or waits for more. */
 const decisions: readonly Difference[] = [
   {
-    ours: /^unsupported_extension: (?:extension \d+|certWithExternPsk) (?:was not asked for|in a certificate, not asked for)/,
+    ours: /^unsupported_extension: (?:extension \d+|certWithExternPsk|heartbeat|recordSizeLimit|(?:client|server)CertificateType) (?:was not asked for|in a certificate, not asked for)/,
     openssl: goesOn,
     why: 'RFC 8446, 4.2: an extension that was not asked for is unsupported_extension; OpenSSL passes over those that it does not know',
   },
@@ -113,7 +113,7 @@ const alerts: readonly Difference[] = [
   {
     ours: /^decode_error: /,
     openssl:
-      /^illegal_parameter: ERR_SSL_(?:BAD_KEY_SHARE|BAD_KEY_UPDATE|BAD_EXTENSION|EXCESSIVE_MESSAGE_SIZE|SSL3_SESSION_ID_TOO_LONG|INVALID_SESSION_ID|WRONG_SIGNATURE_TYPE)|^unexpected_message: ERR_SSL_(?:UNEXPECTED_MESSAGE|INVALID_ALERT)/,
+      /^illegal_parameter: ERR_SSL_(?:BAD_KEY_SHARE|BAD_KEY_UPDATE|BAD_EXTENSION|EXCESSIVE_MESSAGE_SIZE|SSL3_SESSION_ID_TOO_LONG|INVALID_SESSION_ID|WRONG_SIGNATURE_TYPE)|^unexpected_message: ERR_SSL_(?:UNEXPECTED_MESSAGE|INVALID_ALERT)|^protocol_version: ERR_SSL_WRONG_SSL_VERSION/,
     why: 'RFC 8446, 6.2: a length that is wrong or out of its bounds is decode_error; such a message may be unexpected too',
   },
   {
@@ -147,7 +147,7 @@ const alerts: readonly Difference[] = [
     // What is wrong in more than one way is refused for what is looked at first.
     ours: /^(?:decode_error|decrypt_error|protocol_version|illegal_parameter|missing_extension|unsupported_extension|handshake_failure|unexpected_message|record_overflow|bad_record_mac|unsupported_certificate): /,
     openssl:
-      /ERR_SSL_(?:LENGTH_MISMATCH|BAD_LENGTH|BAD_EXTENSION|UNSOLICITED_EXTENSION|BAD_KEY_SHARE|BAD_KEY_UPDATE|BAD_ECPOINT|POINT_IS_NOT_ON_CURVE|MISSING_SIGALGS_EXTENSION|NO_SUITABLE_KEY_SHARE|EXCESSIVE_MESSAGE_SIZE|DECRYPTION_FAILED_OR_BAD_RECORD_MAC|WRONG_VERSION_NUMBER|BAD_RECORD_TYPE|DATA_LENGTH_TOO_LONG|PACKET_LENGTH_TOO_LONG|UNEXPECTED_MESSAGE|UNEXPECTED_RECORD|NOT_ON_RECORD_BOUNDARY|INVALID_ALERT|INVALID_SESSION_ID|SSL3_SESSION_ID_TOO_LONG|WRONG_SIGNATURE_TYPE|WRONG_CURVE|PROVIDER_SIGNATURE_FAILURE|BAD_SIGNATURE|DIGEST_CHECK_FAILED|BAD_DIGEST_LENGTH|HEADER_TOO_LONG|TOO_LONG|TYPE_NOT_PRIMITIVE|WRONG_TAG|UNSUPPORTED_PROTOCOL|BAD_PROTOCOL_VERSION_NUMBER|NO_CHANGE_FOLLOWING_HRR|INVALID_CCS_MESSAGE|DECODE_ERROR|INVALID_OBJECT_ENCODING|WRONG_CIPHER_RETURNED|BAD_PSK|INVALID_COMPRESSION_ALGORITHM)$/,
+      /ERR_SSL_(?:LENGTH_MISMATCH|BAD_LENGTH|BAD_EXTENSION|UNSOLICITED_EXTENSION|BAD_KEY_SHARE|BAD_KEY_UPDATE|BAD_ECPOINT|POINT_IS_NOT_ON_CURVE|MISSING_SIGALGS_EXTENSION|NO_SUITABLE_KEY_SHARE|EXCESSIVE_MESSAGE_SIZE|DECRYPTION_FAILED_OR_BAD_RECORD_MAC|WRONG_VERSION_NUMBER|BAD_RECORD_TYPE|DATA_LENGTH_TOO_LONG|PACKET_LENGTH_TOO_LONG|UNEXPECTED_MESSAGE|UNEXPECTED_RECORD|NOT_ON_RECORD_BOUNDARY|INVALID_ALERT|INVALID_SESSION_ID|SSL3_SESSION_ID_TOO_LONG|WRONG_SIGNATURE_TYPE|WRONG_CURVE|PROVIDER_SIGNATURE_FAILURE|BAD_SIGNATURE|DIGEST_CHECK_FAILED|BAD_DIGEST_LENGTH|HEADER_TOO_LONG|TOO_LONG|TYPE_NOT_PRIMITIVE|WRONG_TAG|UNSUPPORTED_PROTOCOL|BAD_PROTOCOL_VERSION_NUMBER|NO_CHANGE_FOLLOWING_HRR|INVALID_CCS_MESSAGE|DECODE_ERROR|INVALID_OBJECT_ENCODING|WRONG_CIPHER_RETURNED|UNKNOWN_CIPHER_RETURNED|NO_RENEGOTIATION|INVALID_MAX_EARLY_DATA|BAD_PSK|INVALID_COMPRESSION_ALGORITHM)$/,
     why: 'several faults, or one that is a fault in more than one way: each end names what it meets first. We read a message whole before we judge it, and a record when its turn comes',
   },
 ];

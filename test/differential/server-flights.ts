@@ -1,5 +1,6 @@
 /** What no server should say: seeded changes of the messages, records and steps of handshakes that are right. */
 import { bytesEqual, concatBytes, encode } from '../../tls-ext/bytes/index.ts';
+import { HandshakeType } from '../../tls-ext/messages/index.ts';
 import { ContentType } from '../../tls-ext/record/index.ts';
 import { mutate } from '../fuzz/mutate.ts';
 import { pick, type Random, seededRandom } from '../fuzz/random.ts';
@@ -40,10 +41,7 @@ const bytesOf = (random: Random, atMost: number) => Uint8Array.from({ length: ra
 /** A change of a message; of its extensions none, where it has none, or none that can be read any more. */
 type Change = (message: Uint8Array, random: Random) => Uint8Array;
 
-/**
- * A change that leaves nothing as it was. Shares and signatures are drawn anew in each run: by chance, what is put into
- * them could stand there already, for one client and not for the other.
- */
+/** A change that leaves nothing as it was: shares are drawn anew for each client, and may hold by chance what is put there. */
 const really =
   (change: Change): Change =>
   (bytes, random) => {
@@ -51,6 +49,22 @@ const really =
     if (bytes.length === 0 || !bytesEqual(changed, bytes)) return changed;
     return Uint8Array.of(...bytes.subarray(0, -1), (bytes.at(-1) as number) ^ 1);
   };
+
+/**
+ * A change of a whole message that is the same for both clients. CertificateVerify and Finished get other bytes first in
+ * place of signature and MAC, which are drawn anew for each client, and looked at where lengths around a change are mended.
+ */
+const ofMessage =
+  (change: Change): Change =>
+  (message, random) => {
+    const drawnFrom = DRAWN_FROM.get(message[0] as number);
+    return really(change)(drawnFrom === undefined ? message : message.slice().fill(0x5a, drawnFrom), random);
+  };
+
+const DRAWN_FROM: ReadonlyMap<number, number> = new Map([
+  [HandshakeType.certificateVerify, 4 + 4],
+  [HandshakeType.finished, 4],
+]);
 
 const onExtensions =
   (change: (list: readonly RawExtension[], random: Random) => readonly RawExtension[]): Change =>
@@ -103,7 +117,7 @@ const messageChanges: Readonly<Record<string, Change>> = {
     return withBody(message, body);
   },
   // The fields that stand before extensions, and the lengths.
-  'with another field': really((message, random) => {
+  'with another field': ofMessage((message, random) => {
     const body = message.slice(4);
     const at = pick(random, [0, 1, 2, 3, 4, 33, 34, 35, 67, 68, 69, 70, 71]);
     if (at < body.length) body[at] = pick(random, [0, 1, 2, 3, 4, 0x7f, 0x80, 0xff]);
@@ -111,10 +125,10 @@ const messageChanges: Readonly<Record<string, Change>> = {
   }),
   'cut short': (message, random) => withBody(message, message.subarray(4, 4 + random(Math.max(message.length - 4, 1)))),
   'with bytes behind it': (message, random) => withBody(message, concatBytes(message.subarray(4), bytesOf(random, 4))),
-  'with another body': really((message, random) =>
+  'with another body': ofMessage((message, random) =>
     withBody(message, mutate(message.subarray(4), random, message, tlsDictionary).subarray(0, 12_000)),
   ),
-  'with other bytes': really((message, random) => mutate(message, random, message, tlsDictionary).slice(0, 12_000)),
+  'with other bytes': ofMessage((message, random) => mutate(message, random, message, tlsDictionary).slice(0, 12_000)),
   'of another type': (message, random) => Uint8Array.of(pick(random, MESSAGE_TYPES), ...message.subarray(1)),
 };
 

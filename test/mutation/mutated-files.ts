@@ -44,6 +44,11 @@ const handshake = [
 const inFolder = (folder: string, tests: readonly string[], ...names: readonly string[]): MutatedFile[] =>
   names.map((name) => ({ file: `${folder}/${name}.ts`, tests }));
 
+// Without two-sides.test.ts: a second for each mutant that it reaches.
+const pool = ['drawer-pool', 'drawer-pool-chunks', 'budget', 'key-queue', 'reference-name', 'answerer'].map(
+  (name) => `test/kdi-client/pool/${name}.test.ts`,
+);
+
 export const mutatedFiles: readonly MutatedFile[] = [
   ...inFolder('tls-ext/key-schedule', keySchedule, 'key-schedule', 'importer', 'finished', 'exporter', 'traffic-keys'),
   ...inFolder('tls-ext/record', record, 'half-connection', 'record-reader', 'record-writer', 'record-bytes'),
@@ -86,4 +91,33 @@ export const mutatedFiles: readonly MutatedFile[] = [
   ),
   { file: 'tls-ext/tls-endpoint.ts', tests: handshake },
   { file: 'tls-ext/outgoing.ts', tests: handshake },
+  ...inFolder('kdi-client/ledger', ['test/kdi-client/ledger'], 'spent-ledger', 'file-ledger'),
+  ...inFolder(
+    'kdi-client/pool',
+    pool,
+    'drawer-keys',
+    'drawer-pool',
+    'drawer-streams',
+    'key-queue',
+    'take-queue',
+    'refill',
+    'budget',
+    'depth',
+    'watermarks',
+    'supply-health',
+    'answerer',
+    'answerer-store',
+    'peer-kme',
+    'reference-name',
+    'backoff',
+    'write-down',
+  ),
+  ...inFolder(
+    'kdi-client/failover',
+    ['test/kdi-client/failover', ...pool],
+    'circuit-breaker',
+    'failover-source',
+    'failover-lookup',
+    'member',
+  ),
 ];

@@ -1,0 +1,340 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  appendFile,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  readlink,
+  rmdir,
+  stat,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { expect } from 'chai';
+import { FileLedger, KdiErrorCode } from '../../../kdi-client/index.ts';
+import {
+  ids,
+  idsFrom,
+  kdiErrorOf,
+  LEDGER_MAGIC_BYTES,
+  LEDGER_RECORD_BYTES,
+  LedgerFolder,
+} from '../support/ledger-folder.ts';
+
+describe('kdi-client/ledger/file-ledger', () => {
+  const folder = new LedgerFolder();
+  beforeEach(() => folder.make());
+  afterEach(() => folder.remove());
+
+  it('remembers over a restart, in a private file, of whole records only', async () => {
+    const first = await folder.open();
+    await first.spend(ids(1, 2));
+    expect((await stat(folder.path)).size, 'on the disk before spend resolves').to.equal(
+      LEDGER_MAGIC_BYTES + 2 * LEDGER_RECORD_BYTES,
+    );
+    await first.close();
+    expect((await stat(folder.path)).mode & 0o777).to.equal(0o600);
+    const second = await folder.open();
+    expect(await second.spend(ids(2, 3))).to.deep.equal([false, true]);
+    expect(second.size).to.equal(3);
+  });
+
+  it('survives a crash at each byte of the last record', async () => {
+    const first = await folder.open();
+    await first.spend(ids(1));
+    await first.spend(ids(2));
+    await first.close();
+    const whole = await readFile(folder.path);
+    for (let cut = 1; cut <= LEDGER_RECORD_BYTES; cut += 6) {
+      await writeFile(folder.path, whole.subarray(0, whole.length - cut));
+      const ledger = await folder.open();
+      expect(await ledger.spend(ids(1, 2)), `cut ${cut}`).to.deep.equal([false, true]);
+      await ledger.close();
+    }
+    // A block that was allocated and never written.
+    await writeFile(
+      folder.path,
+      Buffer.concat([whole.subarray(0, LEDGER_MAGIC_BYTES + LEDGER_RECORD_BYTES), Buffer.alloc(500)]),
+    );
+    expect(await (await folder.open()).spend(ids(1, 2))).to.deep.equal([false, true]);
+  });
+
+  it('refuses a file that is damaged in the middle, or none of ours', async () => {
+    const first = await folder.open();
+    await first.spend(ids(1, 2));
+    await first.close();
+    const whole = await readFile(folder.path);
+    whole[LEDGER_MAGIC_BYTES + 5]! ^= 1;
+    await writeFile(folder.path, whole);
+    expect(await kdiErrorOf(folder.open())).to.include({ code: KdiErrorCode.ledger, retryable: false });
+    await writeFile(folder.path, 'something else entirely');
+    expect((await kdiErrorOf(folder.open())).message).to.match(/not a ledger/);
+    await truncate(folder.path, 0);
+    expect((await kdiErrorOf(folder.open())).message).to.match(/not a ledger/);
+    expect(await readdir(dirname(folder.path)), 'no lock is left').to.deep.equal(['ledger']);
+  });
+
+  it('is for one process, and a crashed one leaves no lock that counts', async () => {
+    await folder.open();
+    expect((await kdiErrorOf(folder.open())).message).to.match(/in use by process/);
+    await folder.opened[0]!.close();
+    const dead = spawnSync(process.execPath, ['-e', '']).pid;
+    await writeFile(`${folder.path}.lock`, `${dead} 12345`);
+    expect(await (await folder.open()).spend(ids(1))).to.deep.equal([true]);
+  });
+
+  it('drops expired records when it is opened', async () => {
+    const first = await folder.open();
+    await first.spend(ids(1, 2, 3));
+    await first.close();
+    folder.nowMs += 20_000;
+    await folder.open();
+    expect((await stat(folder.path)).size).to.equal(LEDGER_MAGIC_BYTES);
+  });
+
+  it('refuses to spend after it was closed', async () => {
+    const ledger = await folder.open();
+    await ledger.close();
+    expect((await kdiErrorOf(ledger.spend(ids(1)))).code).to.equal(KdiErrorCode.ledger);
+  });
+
+  it('is on the disk when spend resolves: the process may be killed the moment after', async function () {
+    this.timeout(30_000);
+    const script = join(import.meta.dirname, '../support/spend-and-die.ts');
+    const child = spawnSync(process.execPath, ['--import', 'tsx', script, folder.path, '1', '2', '3'], {
+      encoding: 'utf8',
+    });
+    expect(child.signal, child.stderr).to.equal('SIGKILL');
+    folder.nowMs = Date.now();
+    const ledger = await folder.open();
+    expect(await ledger.spend(ids(1, 2, 3, 4))).to.deep.equal([false, false, false, true]);
+  });
+
+  it('remembers over any number of restarts, which write it anew', async () => {
+    for (const fresh of [1, 2, 3]) {
+      const ledger = await folder.open();
+      expect(await ledger.spend(ids(1, 2, fresh))).to.deep.equal([fresh === 1, fresh === 1, fresh > 2]);
+      await ledger.spend(ids(1));
+      await ledger.close();
+    }
+    expect((await stat(folder.path)).size, 'a record for each name').to.equal(sizeOf(3));
+  });
+
+  it('a record lasts until its expiry, not a millisecond longer', async () => {
+    await (await folder.open()).spend(ids(1));
+    await folder.opened[0]!.close();
+    folder.nowMs += folder.retentionMs - 1;
+    const inTime = await folder.open();
+    expect(inTime.size).to.equal(1);
+    await inTime.close();
+    folder.nowMs += 1;
+    expect((await folder.open()).size).to.equal(0);
+  });
+
+  it('takes nothing from a torn end, whatever stands there', async () => {
+    const first = await folder.open();
+    await first.spend(ids(1));
+    await first.close();
+    await appendFile(folder.path, Buffer.alloc(3 * LEDGER_RECORD_BYTES - 1, 0xff));
+    expect((await folder.open()).size).to.equal(1);
+    expect((await stat(folder.path)).size).to.equal(sizeOf(1));
+  });
+
+  it('a file that nobody could have written in six hours is not read', async () => {
+    await writeFile(folder.path, 'qstunnel-ledger1');
+    await truncate(folder.path, 2 ** 30 + 1);
+    expect((await kdiErrorOf(folder.open())).message).to.match(/larger than 1073741824 bytes/);
+  });
+
+  it('a path that is a folder, or in none, is said with its cause', async () => {
+    await mkdir(folder.path);
+    const isFolder = await kdiErrorOf(folder.open());
+    expect(isFolder.message).to.match(/ledger .* can't be used: EISDIR/);
+    expect(isFolder.cause).to.have.property('code', 'EISDIR');
+    await rmdir(folder.path);
+    const nowhere = FileLedger.open({ path: join(folder.path, 'ledger'), nowMs: () => 0 });
+    expect((await kdiErrorOf(nowhere)).message).to.match(/can't be used: ENOENT/);
+  });
+
+  describe('once most of it has expired', () => {
+    const MANY = 65_536;
+
+    it('is written anew, remembers what lasts, and what is spent afterwards', async () => {
+      const ledger = await folder.open();
+      await ledger.spend(idsFrom(0, MANY));
+      folder.nowMs += 1;
+      await ledger.spend(ids(MANY));
+      expect((await stat(folder.path)).size).to.equal(sizeOf(MANY + 1));
+      folder.nowMs += folder.retentionMs - 1;
+      await ledger.spend(ids(MANY + 1));
+      expect(await ledger.spend(ids(MANY + 2, MANY)), 'of the second millisecond').to.deep.equal([true, false]);
+      expect((await stat(folder.path)).size, 'what is spent meanwhile may stand there twice').to.be.within(
+        sizeOf(3),
+        sizeOf(4),
+      );
+      expect(await filesOpenIn(dirname(folder.path)), 'the old file is closed').to.deep.equal([folder.path]);
+      await ledger.close();
+      expect(await (await folder.open()).spend(ids(MANY, MANY + 1, MANY + 2, MANY + 3))).to.deep.equal([
+        false,
+        false,
+        false,
+        true,
+      ]);
+    });
+
+    it('again and again', async () => {
+      const ledger = await folder.open();
+      for (let round = 0; round < 3; round++) {
+        await ledger.spend(idsFrom(MANY * round, MANY));
+        folder.nowMs += folder.retentionMs;
+      }
+      await ledger.spend(ids(0));
+      expect(await ledger.spend(ids(0))).to.deep.equal([false]);
+      expect((await stat(folder.path)).size).to.be.within(sizeOf(1), sizeOf(2));
+    });
+
+    for (const [what, expired, lasting, kept] of [
+      ['not for less', MANY - 1, 1, MANY],
+      ['not while as many last', MANY, MANY + 1, 2 * MANY + 1],
+    ] as const) {
+      it(what, async () => {
+        const ledger = await folder.open();
+        await ledger.spend(idsFrom(0, expired));
+        folder.nowMs += folder.retentionMs;
+        await ledger.spend(idsFrom(expired, lasting));
+        await ledger.close();
+        expect((await stat(folder.path)).size).to.equal(sizeOf(kept));
+      });
+    }
+  });
+
+  describe('on a disk that fails', () => {
+    it('spends nothing more, for nobody, and whoever waited is told', async () => {
+      const ledger = await folder.open();
+      await ledger.spend(ids(1));
+      const disk = await failingDisk(folder.path);
+      try {
+        const [first, second] = await Promise.all([
+          kdiErrorOf(ledger.spend(ids(2))),
+          kdiErrorOf(ledger.spend(ids(3))),
+          // Waits for the disk as well: the first of its names is new.
+          kdiErrorOf(ledger.spend(ids(4, 1))),
+        ]);
+        expect(first).to.include({ code: KdiErrorCode.ledger, retryable: false });
+        expect(first.message).to.match(/can't be used: no space left/);
+        expect(second.message).to.equal(first.message);
+        expect(disk.flushes, 'the second time nothing is tried').to.equal(1);
+      } finally {
+        disk.mend();
+      }
+      expect((await kdiErrorOf(ledger.spend(ids(5)))).message).to.match(/no space left/);
+      await ledger.close();
+      expect(await (await folder.open()).spend(ids(1, 5)), 'by another process').to.deep.equal([false, true]);
+    });
+
+    it('a name that is spent already needs no disk', async () => {
+      const ledger = await folder.open();
+      await ledger.spend(ids(1));
+      const disk = await failingDisk(folder.path);
+      try {
+        expect(await ledger.spend(ids(1))).to.deep.equal([false]);
+        expect(disk.flushes).to.equal(0);
+      } finally {
+        disk.mend();
+      }
+    });
+  });
+
+  it('many calls at once share flushes, and each name is in the file once', async () => {
+    const ledger = await folder.open();
+    const disk = await watchedDisk(folder.path);
+    try {
+      await Promise.all(Array.from({ length: 50 }, (_, i) => ledger.spend(ids(i, i + 1))));
+    } finally {
+      disk.mend();
+    }
+    expect(disk.flushes).to.be.lessThan(3);
+    expect((await stat(folder.path)).size).to.equal(sizeOf(51));
+  });
+
+  describe('its lock', () => {
+    const lockPath = () => `${folder.path}.lock`;
+    const startOf = async (pid: number) => (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ')[1]!.split(' ')[19];
+
+    it('names its process, with its start', async () => {
+      await folder.open();
+      expect(await readFile(lockPath(), 'utf8')).to.equal(`${process.pid} ${await startOf(process.pid)}`);
+    });
+
+    it('of another process that runs counts, by whose number a user finds it', async () => {
+      const other = spawn(process.execPath, ['-e', 'process.stdin.resume(); console.log(1)'], {
+        stdio: ['pipe', 'pipe', 'ignore'],
+      });
+      try {
+        await once(other.stdout, 'data');
+        await writeFile(lockPath(), `${other.pid} ${await startOf(other.pid as number)}\n`);
+        expect((await kdiErrorOf(folder.open())).message).to.include(`in use by process ${other.pid};`);
+      } finally {
+        other.stdin.end();
+        await once(other, 'exit');
+      }
+      expect((await folder.open()).size).to.equal(0);
+    });
+
+    for (const [what, text] of [
+      ['whose number runs, but began at another time', `${process.pid} 12345`],
+      ['that is empty', ''],
+      ['that names no process', 'nobody'],
+      ['of process 0', '0 1'],
+    ] as const) {
+      it(`${what} does not count`, async () => {
+        await writeFile(lockPath(), text);
+        expect(await (await folder.open()).spend(ids(1))).to.deep.equal([true]);
+        expect(await readFile(lockPath(), 'utf8')).to.match(new RegExp(`^${process.pid} `));
+      });
+    }
+
+    it('that can not be taken away is said', async () => {
+      await mkdir(lockPath());
+      expect((await kdiErrorOf(folder.open())).message).to.match(/is being locked by another process/);
+    });
+  });
+});
+
+const sizeOf = (records: number): number => LEDGER_MAGIC_BYTES + LEDGER_RECORD_BYTES * records;
+
+async function filesOpenIn(path: string): Promise<string[]> {
+  const names = await readdir('/proc/self/fd');
+  const targets = await Promise.all(names.map((name) => readlink(`/proc/self/fd/${name}`).catch(() => '')));
+  return targets.filter((target) => target.startsWith(path));
+}
+
+interface Disk {
+  flushes: number;
+  mend(): void;
+}
+
+/** Counts the flushes of all files of this process; a test spends meanwhile and does nothing else. */
+async function watchedDisk(path: string, fail?: Error): Promise<Disk> {
+  const file = await open(path, 'r');
+  const prototype = Object.getPrototypeOf(file);
+  await file.close();
+  const { datasync } = prototype;
+  const disk: Disk = {
+    flushes: 0,
+    mend: () => {
+      prototype.datasync = datasync;
+    },
+  };
+  prototype.datasync = async function (...args: unknown[]) {
+    disk.flushes++;
+    if (fail !== undefined) throw fail;
+    return await datasync.apply(this, args);
+  };
+  return disk;
+}
+
+const failingDisk = (path: string): Promise<Disk> => watchedDisk(path, new Error('no space left'));
