@@ -186,8 +186,8 @@ export interface EventLog {
 
 /** Bytes of log lines kept when their reader stalls; beyond it lines are dropped rather than connections. */
 const MAX_BUFFERED_LOG_BYTES = 4 * 1024 * 1024;
-/** Lines of so many bytes, or of so long a time, go out in one write: one for each would be a sixth of a handshake's cost. */
-const BATCH_BYTES = 8_192;
+/** Lines of so many characters, or of so long a time, go out in one write: one for each would be a sixth of a handshake's cost. */
+const BATCH_LENGTH = 8_192;
 const BATCH_MS = 10;
 /** How long the end of the process waits for the log's reader. */
 const MAX_FLUSH_MS = 1_000;
@@ -197,20 +197,24 @@ const MAX_FLUSH_MS = 1_000;
  * asynchronous: a stalled reader of the log must not stall the data path.
  */
 export function createLog(options: { readonly level?: LogLevel; readonly fd?: number } = {}): EventLog {
-  const destination = pino.destination({
-    dest: options.fd ?? 2,
-    sync: false,
-    minLength: BATCH_BYTES,
-    maxLength: MAX_BUFFERED_LOG_BYTES,
-  });
+  // The batches are ours. The destination's own (`minLength`) would keep what comes during a write until another line comes.
+  const destination = pino.destination({ dest: options.fd ?? 2, sync: false, maxLength: MAX_BUFFERED_LOG_BYTES });
+  let batch = '';
   let batchTimer: NodeJS.Timeout | undefined;
-  const writeLine = destination.write.bind(destination);
-  destination.write = (line: string) => {
-    batchTimer ??= setTimeout(() => {
-      batchTimer = undefined;
-      destination.flush();
-    }, BATCH_MS);
-    return writeLine(line);
+  let ended = false;
+  const writeBatch = () => {
+    clearTimeout(batchTimer);
+    batchTimer = undefined;
+    // Without a line there is nothing to write, and a destination that was destroyed would throw.
+    if (batch !== '') destination.write(batch);
+    batch = '';
+  };
+  const write = (line: string) => {
+    // A late event, of a channel that is just closing, has nowhere to go.
+    if (ended) return;
+    batch += line;
+    if (batch.length >= BATCH_LENGTH) writeBatch();
+    else batchTimer ??= setTimeout(writeBatch, BATCH_MS);
   };
   // pino calls it when the process exits, and it would try again for ever if the reader is gone; `flush` does its work.
   destination.flushSync = () => {};
@@ -226,14 +230,13 @@ export function createLog(options: { readonly level?: LogLevel; readonly fd?: nu
         destination.destroy();
         resolve();
       }, MAX_FLUSH_MS);
-      clearTimeout(batchTimer);
       destination.once('close', done);
       destination.once('error', done);
+      writeBatch();
+      ended = true;
       destination.end();
-      // A late event, of a channel that is just closing, has nowhere to go; sonic-boom would throw.
-      destination.write = () => true;
     });
-  return pinoLog(destination, options.level ?? 'info', flush);
+  return pinoLog({ write }, options.level ?? 'info', flush);
 }
 
 /** A log over any destination that takes lines: for tests and embedding. */

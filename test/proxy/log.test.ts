@@ -1,10 +1,18 @@
-import { mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { constants, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { mock } from 'node:test';
 import { expect } from 'chai';
 import { createLineLog, createLog, RepeatLimiter } from '../../proxy/log.ts';
 
 describe('proxy log', () => {
+  const cleanUps: (() => void)[] = [];
+  afterEach(() => {
+    for (const cleanUp of cleanUps.splice(0)) cleanUp();
+  });
+
   it('writes one JSON object per line, with time, level and event', () => {
     const lines: string[] = [];
     const log = createLineLog((line) => lines.push(line));
@@ -41,6 +49,33 @@ describe('proxy log', () => {
     } finally {
       rmSync(folder, { recursive: true });
     }
+  });
+
+  it('writes a line that came while another write was under way, without waiting for one more', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'qstunnel-test-'));
+    cleanUps.push(() => rmSync(folder, { recursive: true }));
+    const path = join(folder, 'pipe');
+    spawnSync('mkfifo', [path]);
+    const readEnd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const log = createLog({ fd: openSync(path, constants.O_WRONLY) });
+    mock.timers.enable({ apis: ['setTimeout'] });
+    try {
+      // More than a pipe holds: this write lasts until somebody reads.
+      log.info({ event: 'internal-error', code: 'X', error: 'x'.repeat(200_000) });
+      log.info({ event: 'stopped', connectionsCut: 3 });
+      mock.timers.tick(60_000);
+    } finally {
+      mock.timers.reset();
+    }
+    const reader = new Socket({ fd: readEnd, readable: true, writable: false });
+    cleanUps.push(() => reader.destroy());
+    let text = '';
+    for await (const chunk of reader.setEncoding('utf8')) {
+      text += chunk;
+      if (text.includes('"event":"stopped"')) break;
+    }
+    expect(text.trim().split('\n')).to.have.length(2);
+    await log.flush();
   });
 
   describe('RepeatLimiter', () => {
