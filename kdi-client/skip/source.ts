@@ -41,7 +41,9 @@ export interface SkipSourceOptions {
 /** The draft has no field for it; a simulator says so in the name of its algorithm, as ours does. */
 const SIMULATED = /^simulat/i;
 /** Requests that one draw makes at most: SKIP gives one key each. */
-const MAX_KEYS_PER_DRAW = 16;
+const MAX_KEYS_PER_DRAW = 32;
+/** How many of them are under way at a time: the provider answers one while another is read. */
+const MAX_REQUESTS_AT_ONCE = 4;
 
 export class SkipSource implements KeySource {
   readonly api = 'skip';
@@ -68,13 +70,18 @@ export class SkipSource implements KeySource {
   async openDraw(peerSaeId: string, options: CallOptions = {}): Promise<DrawStream> {
     this.#expectPeer(await this.capabilities(options), peerSaeId);
     let closed = false;
+    let atOnce = MAX_REQUESTS_AT_ONCE;
     return {
       get ended() {
         return closed;
       },
       draw: async (count, callOptions = {}) => {
         if (closed) throw new KdiError(KdiErrorCode.stream, `drawing from ${this.kme} was ended`);
-        return this.#draw(peerSaeId, Math.max(1, Math.min(count, MAX_KEYS_PER_DRAW)), callOptions);
+        const wanted = Math.max(1, Math.min(count, MAX_KEYS_PER_DRAW));
+        const { keys, failure } = await this.#draw(peerSaeId, wanted, atOnce, callOptions);
+        // It may be that it does not take several at a time; having no key left is no sign of it.
+        if (failure !== undefined && !isKdiError(failure, KdiErrorCode.insufficientKey)) atOnce = 1;
+        return keys;
       },
       close: async () => {
         closed = true;
@@ -138,28 +145,43 @@ export class SkipSource implements KeySource {
     await this.#http.close();
   }
 
-  async #draw(peerSaeId: string, count: number, options: CallOptions): Promise<DeliveredKey[]> {
+  /**
+   * `atOnce` requests at a time, each on a connection of its own, until one fails. What was drawn until then is good, and
+   * is handed over with the failure: the next draw meets the same again. Only a repeated ID casts doubt on the rest.
+   */
+  async #draw(
+    peerSaeId: string,
+    count: number,
+    atOnce: number,
+    options: CallOptions,
+  ): Promise<{ readonly keys: DeliveredKey[]; readonly failure: unknown }> {
     const path = `/key?remoteSystemID=${encodeURIComponent(peerSaeId)}&size=${8 * KEY_BYTES}`;
     const keys: DeliveredKey[] = [];
     const seen = new Set<string>();
-    for (let i = 0; i < count; i++) {
-      try {
-        const key = await this.#key(path, this.#options.saeId, 'key', options);
-        const id = hexOf(keyIdOf(key.reference));
-        if (seen.has(id)) {
-          key.secret.wipe();
-          throw new KdiError(KdiErrorCode.duplicateKey, `${this.kme} gave keyId ${id} twice`);
+    let toAsk = count;
+    let failure: unknown;
+    const askOneByOne = async (): Promise<void> => {
+      while (toAsk > 0 && failure === undefined) {
+        toAsk--;
+        try {
+          const key = await this.#key(path, this.#options.saeId, 'key', options);
+          keys.push(key);
+          const id = hexOf(keyIdOf(key.reference));
+          if (seen.size === seen.add(id).size) {
+            throw new KdiError(KdiErrorCode.duplicateKey, `${this.kme} gave keyId ${id} twice`);
+          }
+        } catch (error) {
+          if (failure === undefined || isKdiError(error, KdiErrorCode.duplicateKey)) failure = error;
         }
-        seen.add(id);
-        keys.push(key);
-      } catch (error) {
-        // What was drawn is good; the next draw meets the same error again. Only a repeated ID casts doubt on the rest.
-        if (keys.length > 0 && isKdiError(error) && error.code !== KdiErrorCode.duplicateKey) return keys;
-        for (const { secret } of keys) secret.wipe();
-        throw error;
       }
-    }
-    return keys;
+    };
+    await Promise.all(Array.from({ length: Math.min(count, atOnce) }, askOneByOne));
+    const spoilt =
+      failure !== undefined &&
+      (options.signal?.aborted || !isKdiError(failure) || failure.code === KdiErrorCode.duplicateKey);
+    if (keys.length > 0 && !spoilt) return { keys, failure };
+    for (const { secret } of keys) secret.wipe();
+    throw failure;
   }
 
   async #key(path: string, drawer: string, call: SkipCall, options: CallOptions): Promise<DeliveredKey> {

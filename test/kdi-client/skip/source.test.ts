@@ -1,3 +1,4 @@
+import { EventEmitter, once } from 'node:events';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import {
@@ -6,12 +7,14 @@ import {
   KdiErrorCode,
   matchesSystemId,
   parseKmeUrl,
+  type QkdKeyReference,
   SkipSource,
   type SkipSourceOptions,
 } from '../../../kdi-client/index.ts';
-import { fromHex, hexOf } from '../../../tls-ext/bytes/index.ts';
+import { fromHex, hexOf, SecretBytes } from '../../../tls-ext/bytes/index.ts';
 import { type HttpsAnswer, type HttpsHandler, type HttpsKme, httpsKme } from '../support/https-kme.ts';
 import { type TestPki, testPki } from '../support/test-pki.ts';
+import { settle, VirtualClock } from '../support/virtual-clock.ts';
 
 const CAPABILITIES = {
   entropy: true,
@@ -22,6 +25,10 @@ const CAPABILITIES = {
 };
 const KEY_ID = '1d5b9ab3f0c1a2de44a1e2b3c4d5e6f7';
 const KEY = '3f'.repeat(32);
+
+function keyIdOf(reference: QkdKeyReference): Uint8Array {
+  return reference.api === 'etsi004' ? reference.ksid : reference.keyId;
+}
 
 describe('kdi-client/skip: a source against a key provider', () => {
   let pki: TestPki;
@@ -86,6 +93,142 @@ describe('kdi-client/skip: a source against a key provider', () => {
       'GET /key?remoteSystemID=siteB&size=256',
       `GET /key/${KEY_ID}?remoteSystemID=siteZ`,
     ]);
+  });
+
+  describe('several requests at a time', () => {
+    /** A provider that says nothing of itself: each request for a key waits to be answered by the test. */
+    const heldBack = () => {
+      const waiting: ((answer: HttpsAnswer) => void)[] = [];
+      const arrivals = new EventEmitter();
+      const handler: HttpsHandler = ({ url }, response) => {
+        if (url === '/capabilities') return { json: CAPABILITIES };
+        waiting.push(({ status = 200, json = {} }) => {
+          response.writeHead(status, { 'content-type': 'application/json' });
+          response.end(JSON.stringify(json));
+        });
+        arrivals.emit('request');
+        return undefined;
+      };
+      /** Those that wait, once there are `count`. */
+      const arrived = async (count: number) => {
+        while (waiting.length < count) await once(arrivals, 'request');
+        return waiting.splice(0);
+      };
+      return { handler, arrived, waiting, arrivals };
+    };
+    let ids = 0;
+    const key = (): HttpsAnswer => ({ json: { keyId: (++ids).toString(16).padStart(32, '0'), key: KEY } });
+    const secretsMade: SecretBytes[] = [];
+    const { wipe } = SecretBytes.prototype;
+    beforeEach(() => {
+      secretsMade.length = 0;
+      SecretBytes.prototype.wipe = function (this: SecretBytes) {
+        secretsMade.push(this);
+        wipe.call(this);
+      };
+    });
+    afterEach(() => {
+      SecretBytes.prototype.wipe = wipe;
+    });
+
+    it('has four under way and never more, and gives as many keys as were asked for', async () => {
+      const { handler, arrived, waiting } = heldBack();
+      const stream = await (await sourceOf(handler)).openDraw('siteB');
+      const drawn = stream.draw(9);
+      for (let round = 0; round < 2; round++) {
+        const four = await arrived(4);
+        await settle();
+        expect(waiting).to.have.length(0);
+        for (const answer of four) answer(key());
+      }
+      for (const answer of await arrived(1)) answer(key());
+      expect(new Set((await drawn).map(({ reference }) => hexOf(keyIdOf(reference))))).to.have.property('size', 9);
+      expect(provider.requests).to.have.length(1 + 9);
+      expect(provider.connections).to.be.at.most(4);
+    });
+
+    it('keeps what came where there is no more, awaits what is under way, and asks four at a time again', async () => {
+      const { handler, arrived, waiting, arrivals } = heldBack();
+      const stream = await (await sourceOf(handler)).openDraw('siteB');
+      const drawn = stream.draw(32);
+      const [first, second, third, fourth] = await arrived(4);
+      second?.(key());
+      fourth?.(key());
+      // Whether they are read before the failures, and two more are asked for, is chance.
+      const atOnce = () => {
+        for (const answer of waiting.splice(0)) answer({ status: 503 });
+      };
+      arrivals.on('request', atOnce);
+      first?.({ status: 503 });
+      third?.({ status: 503 });
+      expect(await drawn).to.have.length(2);
+      arrivals.off('request', atOnce);
+      expect(provider.requests, 'of 32').to.have.length.at.most(1 + 4 + 2);
+      const again = stream.draw(4);
+      for (const answer of await arrived(4)) answer(key());
+      expect(await again).to.have.length(4);
+    });
+
+    it('asks one by one from then on where some of several failed otherwise', async () => {
+      const { handler, arrived, waiting } = heldBack();
+      const stream = await (await sourceOf(handler)).openDraw('siteB');
+      const drawn = stream.draw(4);
+      const [first, ...others] = await arrived(4);
+      first?.(key());
+      for (const other of others) other({ status: 429 });
+      expect(await drawn).to.have.length(1);
+      const again = stream.draw(3);
+      for (let i = 0; i < 3; i++) {
+        const [only] = await arrived(1);
+        await settle();
+        expect(waiting).to.have.length(0);
+        only?.(key());
+      }
+      expect(await again).to.have.length(3);
+    });
+
+    it('wipes all of them if one keyId comes twice, whatever else failed first', async () => {
+      const { handler, arrived } = heldBack();
+      const stream = await (await sourceOf(handler)).openDraw('siteB');
+      const error = errorOf(stream.draw(4));
+      const four = await arrived(4);
+      const twice = key();
+      for (const [i, answer] of four.entries()) answer(i === 0 ? { status: 500 } : i === 1 ? key() : twice);
+      expect((await error).code).to.equal(KdiErrorCode.duplicateKey);
+      expect(secretsMade).to.have.length(3);
+    });
+
+    it('wipes what arrived when it is given up', async () => {
+      const { handler, arrived } = heldBack();
+      const stream = await (await sourceOf(handler)).openDraw('siteB');
+      const abort = new AbortController();
+      const error = errorOf(stream.draw(8, { signal: abort.signal }));
+      const [first, second] = await arrived(4);
+      first?.(key());
+      second?.(key());
+      // Their successors are asked for once both were read.
+      await arrived(2);
+      abort.abort();
+      expect((await error).code).to.equal(KdiErrorCode.aborted);
+      expect(secretsMade).to.have.length(2);
+    });
+
+    it('a provider that hangs is cut off by the deadline of a call, and what came is kept', async () => {
+      const clock = new VirtualClock();
+      const { handler, arrived } = heldBack();
+      const stream = await (await sourceOf(handler, { clock, callTimeoutMs: 1_000 })).openDraw('siteB');
+      const drawn = stream.draw(8);
+      const [first] = await arrived(4);
+      first?.(key());
+      await arrived(1);
+      await clock.advance(1_000);
+      expect(await drawn).to.have.length(1);
+      const nothing = errorOf(stream.draw(2));
+      await arrived(1);
+      await clock.advance(1_000);
+      expect((await nothing).code).to.equal(KdiErrorCode.timeout);
+      expect(clock.pending).to.equal(0);
+    });
   });
 
   it("marks a simulator's keys, at both ends", async () => {
