@@ -101,6 +101,7 @@ export class Answerer {
   readonly #abort = new AbortController();
   /** Of KMEs without streams. */
   #lookup: Promise<LookupStream> | undefined;
+  #lookUpsUnderWay = 0;
   #closed = false;
 
   constructor(options: AnswererOptions) {
@@ -112,6 +113,11 @@ export class Answerer {
   /** Announced keys that aren't here yet. */
   get pending(): number {
     return this.#fetches.size;
+  }
+
+  /** Of these, those that our KME is being asked for: not those that it did not have, and that wait for the next try. */
+  get lookUpsUnderWay(): number {
+    return this.#lookUpsUnderWay;
   }
 
   /** Whether our KME answers, as far as open streams and fetches tell. */
@@ -219,11 +225,10 @@ export class Answerer {
   }
 
   async #fetch(fetch: Fetch): Promise<void> {
-    const { reference } = fetch;
     let key: DeliveredKey;
+    this.#lookUpsUnderWay++;
     try {
-      const lookup = await this.#lookupFor(reference);
-      key = await lookup.lookup(reference, { signal: this.#abort.signal });
+      key = await this.#lookUp(fetch.reference).finally(() => this.#lookUpsUnderWay--);
     } catch (thrown) {
       if (!fetch.dropped) this.#fetchFailed(fetch, asKdiError(thrown));
       return;
@@ -233,6 +238,11 @@ export class Answerer {
       return;
     }
     await this.#keep(fetch, key);
+  }
+
+  async #lookUp(reference: QkdKeyReference): Promise<DeliveredKey> {
+    const lookup = await this.#lookupFor(reference);
+    return lookup.lookup(reference, { signal: this.#abort.signal });
   }
 
   /** The KME gave the key: from here on it is here, or nowhere. */

@@ -211,6 +211,7 @@ export class AnswererKeys {
       closeStream: (ksid) => answerer.closeStream(ksid),
       announceKeys: (references) => answerer.announceKeys(references),
       dropKeys: (references) => answerer.dropKeys(references),
+      lookUpsUnderWay: () => answerer.lookUpsUnderWay,
     });
     const peer = { link, answerer };
     this.#peers.set(peerSae, peer);

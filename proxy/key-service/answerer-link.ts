@@ -25,6 +25,8 @@ export interface KeyFetcherPort {
   closeStream(ksid: Uint8Array): void;
   announceKeys(references: readonly QkdKeyReference[]): void;
   dropKeys(references: readonly QkdKeyReference[]): void;
+  /** Keys that the key manager is being asked for at this moment. */
+  lookUpsUnderWay(): number;
 }
 
 export interface AnswererLinkOptions {
@@ -166,7 +168,7 @@ export class AnswererLink {
     const fetcher = this.#fetcher as KeyFetcherPort;
     switch (event.type) {
       case 'write':
-        this.#connections.get(event.connection)?.outgoing.push(event.bytes);
+        this.#connections.get(event.connection)?.outgoing.push(event.bytes, fetcher.lookUpsUnderWay() > 0);
         return;
       case 'ready':
       case 'peer-state':

@@ -78,6 +78,8 @@ export class DrawerLink {
   #connection: GreetedConnection | undefined;
   #outgoing: Outgoing | undefined;
   #ticker: NodeJS.Timeout | undefined;
+  /** What the last state on this connection said. */
+  #stateSaid: string | undefined;
 
   constructor(options: DrawerLinkOptions) {
     this.#options = options;
@@ -111,6 +113,7 @@ export class DrawerLink {
 
   connected(connection: GreetedConnection): void {
     this.#connection = connection;
+    this.#stateSaid = undefined;
     this.#outgoing = new Outgoing((bytes) => connection.send(bytes));
     this.#queue.run(() => this.#options.machine.takeOver(connection.greeting, this.#options.nowMs()));
   }
@@ -130,8 +133,11 @@ export class DrawerLink {
 
   // What the pool asks.
 
-  /** Tells the peer's operators. */
+  /** Tells the peer's operators, unless it is only the number of keys that changed, as it does with each key. */
   tellState({ kmeName, poolKeys, reason }: DrawerState): void {
+    const said = `${reason} ${kmeName}`;
+    if (said === this.#stateSaid) return;
+    this.#stateSaid = said;
     const stated = reason === undefined ? undefined : this.#options.stateReason(reason);
     const kmeReachable = reason !== 'kme_unreachable';
     const reasons = stated === undefined ? [] : [stated];

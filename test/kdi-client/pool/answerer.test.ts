@@ -220,6 +220,24 @@ describe('kdi-client/pool/answerer', () => {
     expect(heard.slice(-2)).to.deep.equal([`pending ${KdiErrorCode.keyNotFound}`, `never ${KdiErrorCode.keyNotFound}`]);
   });
 
+  it('tells how many keys the KME is being asked for, and not those that wait for the next try', async () => {
+    start();
+    answerer.announceStream(STREAM);
+    await settle();
+    source.hold();
+    answerer.announceKeys([reference(0), reference(1)]);
+    await settle();
+    expect(answerer.lookUpsUnderWay).to.equal(2);
+    source.letGo();
+    await settle();
+    expect(answerer.lookUpsUnderWay).to.equal(0);
+    source.lookupError = KdiErrorCode.keyNotFound;
+    answerer.announceKeys([reference(2)]);
+    await settle();
+    expect(answerer.pending).to.equal(1);
+    expect(answerer.lookUpsUnderWay).to.equal(0);
+  });
+
   it('gives a stream up whose KME is lost, and says so', async () => {
     start();
     answerer.announceStream(STREAM);
