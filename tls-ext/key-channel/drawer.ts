@@ -163,13 +163,12 @@ export class KeyChannelDrawer implements DrawerApi {
     if (keys.length > this.announceRoom())
       throw new KeyChannelMisuseError('more keys announced than there is room for');
     expectOneBatch(keys, this.#options.ownSae, this.#streamOf(group));
-    if (keys.some(({ reference }) => this.#keys.has(referenceId(reference)))) {
-      throw new KeyChannelMisuseError('a key is announced once');
-    }
-    const records = keys.map(({ reference, secret }) => {
+    const ids = keys.map(({ reference }) => referenceId(reference));
+    if (ids.some((id) => this.#keys.has(id))) throw new KeyChannelMisuseError('a key is announced once');
+    const records = keys.map(({ reference, secret }, i) => {
       const key: Key = {
         reference,
-        id: referenceId(reference),
+        id: ids[i] as string,
         group,
         checks: deriveCheckValues(reference, secret),
         ttlEndsAtMs: nowMs + Math.min(ttlMs, 1000 * MAX_KEY_TTL_SECONDS),
