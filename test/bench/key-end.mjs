@@ -3,7 +3,9 @@
  * the whole key service of a proxy, with its key channel over TLS, and no
  * connection of an application. The drawer takes and commits keys at even
  * intervals, as handshakes would, so many a second as the last line on stdin
- * said; the answerer looks up and burns those whose references it reads there.
+ * said (`20 idle`: its timer fires as often, and takes none); the answerer looks
+ * up and burns those whose references it reads there. Each line to the drawer,
+ * and `collect` to the answerer, begins with the garbage of before collected.
  * A line of JSON a second says {used, waitsMs, withoutKey, cpuMicroseconds}: the
  * references of the keys that were used since the last one, how long each took,
  * how many were not there, and the CPU time since the start. The answerer's
@@ -67,16 +69,19 @@ const told = createInterface(process.stdin).on('close', () => process.exit());
 if (mode === 'client') {
   const drawer = keys.clientKeys(service, tunnel, ports);
   let timer;
-  told.on('line', (keysPerSecond) => {
+  told.on('line', (line) => {
+    const [timesPerSecond, what] = line.split(' ');
     clearInterval(timer);
-    timer = setInterval(() => spend(drawer), 1_000 / Number(keysPerSecond));
+    globalThis.gc();
+    timer = setInterval(() => what === 'idle' || spend(drawer), 1_000 / Number(timesPerSecond));
   });
 } else {
   const serving = keys.serverKeys(service);
   const { address } = await startServerTunnel({ ...ports, settings: tunnel, ...serving });
   report({ address: addressText(address) });
   told.on('line', (references) => {
-    for (const reference of references.split(' ')) burn(serving.keys, reference);
+    if (references === 'collect') globalThis.gc();
+    else for (const reference of references.split(' ')) burn(serving.keys, reference);
   });
 }
 setInterval(() => report({}), 1_000);
@@ -85,7 +90,7 @@ function report(more) {
   const { user, system } = process.cpuUsage();
   const said = {
     ...more,
-    used: used.splice(0),
+    used: used.splice(0).map((reference) => tls.hexOf(tls.encodeQkdKeyReference(reference))),
     waitsMs: waitsMs.splice(0),
     withoutKey,
     cpuMicroseconds: user + system,
@@ -104,7 +109,7 @@ function spend(drawer) {
     return;
   }
   waitsMs.push(hadMs - askedMs);
-  used.push(tls.hexOf(tls.encodeQkdKeyReference(lease.psk.reference)));
+  used.push(lease.psk.reference);
   lease.psk.secret.wipe();
   lease.commit();
 }
@@ -115,7 +120,7 @@ function burn(answerer, text) {
   const answer = answerer.lookUp({ offered: [{ reference }], certWithExternPsk: true }, LOOPBACK);
   if (answer.decision === undefined || !answer.burn()) throw new Error(`no key ${text}`);
   answer.decision.psk.secret.wipe();
-  used.push(text);
+  used.push(reference);
 }
 
 async function withFiles({ url, access, weight, settings }) {

@@ -23,6 +23,8 @@ const METRO_KEYS_PER_SECOND = 20;
 const WARM_UP = { keysPerSecond: 500, seconds: 20 } as const;
 /** In which the pools come down to the depth of the lower rate. */
 const CALM_SECONDS = 8;
+/** In which the last keys are burnt at the other end. */
+const IDLE_CALM_SECONDS = 3;
 /** An end reports once a second; a measurement is the sum of several. */
 const MIN_SECONDS = 10;
 
@@ -32,11 +34,20 @@ export interface KmeEnd {
   readonly tls: { readonly cert: string; readonly key: string; readonly ca: string };
 }
 
-export interface ManagedApi {
+interface ManagedApi {
   readonly variant: string;
   readonly scheme: 'etsi004' | 'etsi014' | 'skip';
   readonly query?: string;
 }
+
+/** By the names that `--api` takes. */
+export const METRO_APIS = {
+  etsi: { variant: '004 etsi', scheme: 'etsi004' },
+  qubip: { variant: '004 qubip', scheme: 'etsi004', query: '?dialect=qubip' },
+  '014': { variant: '014', scheme: 'etsi014' },
+  skip: { variant: 'SKIP', scheme: 'skip' },
+} as const satisfies Record<string, ManagedApi>;
+export type MetroApi = keyof typeof METRO_APIS;
 
 interface End {
   readonly child: ChildProcessByStdio<Writable, Readable, null>;
@@ -81,10 +92,12 @@ export async function metroLink(
     const client = start('client', server.address);
     ends.push(client);
     client.onUsed = (references) => server.child.stdin.write(`${references.join(' ')}\n`);
-    const rate = (keysPerSecond: number): boolean => client.child.stdin.write(`${keysPerSecond}\n`);
-    rate(WARM_UP.keysPerSecond);
+    const tell = ({ child }: End, line: string): boolean => child.stdin.write(`${line}\n`);
+    tell(client, `${WARM_UP.keysPerSecond}`);
     await delay(1_000 * WARM_UP.seconds);
-    rate(METRO_KEYS_PER_SECOND);
+    // What the warm-up left would be collected within the measurement, or after it.
+    tell(client, `${METRO_KEYS_PER_SECOND}`);
+    tell(server, 'collect');
     await delay(1_000 * CALM_SECONDS);
     const before = ends.map(({ cpuMicroseconds, usedKeys }) => ({ cpuMicroseconds, usedKeys }));
     client.waitsMs = [];
@@ -102,13 +115,19 @@ export async function metroLink(
     record('wait for a key, median, ms', variant, quantile(0.5));
     record('wait for a key, p99, ms', variant, quantile(0.99));
     record('asked for and not there, keys', variant, client.withoutKey);
+    tell(client, `${METRO_KEYS_PER_SECOND} idle`);
+    await delay(1_000 * IDLE_CALM_SECONDS);
+    const idleFrom = client.cpuMicroseconds;
+    await delay(1_000 * measuredSeconds);
+    const idlePercent = (client.cpuMicroseconds - idleFrom) / 1e4 / measuredSeconds;
+    record(`drawer with the timer and no keys, % of a core`, variant, idlePercent);
   } finally {
     for (const { child } of ends) await stop(child);
   }
 }
 
 function startEnd(mode: 'client' | 'server', settings: object): End {
-  const child = spawn(process.execPath, [END, JSON.stringify({ mode, settings })], {
+  const child = spawn(process.execPath, ['--expose-gc', END, JSON.stringify({ mode, settings })], {
     stdio: ['pipe', 'pipe', 'ignore'],
   });
   child.stdin.on('error', () => {});

@@ -4,6 +4,7 @@
  *   npm run bench                                  everything, 3 rounds
  *   npm run bench -- --only bulk --rounds 5        one part
  *   npm run bench -- --only keys --seconds 5       key delivery alone, without peers
+ *   npm run bench -- --only keys --api skip        key management over one API alone (40 s a round)
  *   npm run bench -- --json bench.json             the samples too
  *
  * Rounds are interleaved (every pair once, then again), because the machine's
@@ -14,7 +15,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import yargs from 'yargs';
-import { keyDeliveryRound } from './key-delivery.ts';
+import { keyDeliveryRound, keyManagementRound } from './key-delivery.ts';
+import { METRO_APIS, type MetroApi } from './key-management.ts';
 import { bulk, connectionsPerSecond, pingPongPerSecond, startGreeter, startSink } from './load.ts';
 import { makeMaterials } from './materials.ts';
 import { nodeTls } from './pairs/node-tls.ts';
@@ -37,7 +39,12 @@ const options = await yargs(process.argv.slice(2))
   .option('seconds', { type: 'number', default: 5, describe: 'length of each bulk run' })
   .option('connections', { type: 'number', default: 2000, describe: 'connections of each handshake run' })
   .option('only', { choices: ['bulk', 'handshakes', 'keys'] as const, describe: 'one part alone' })
+  .option('api', {
+    choices: Object.keys(METRO_APIS) as MetroApi[],
+    describe: 'with --only keys: key management at the rate of a metro link over this API, and nothing else',
+  })
   .option('json', { type: 'string', describe: 'write all samples to this file' })
+  .check(({ api, only }) => api === undefined || only === 'keys' || '--api needs --only keys')
   .strict()
   .parseAsync();
 
@@ -48,9 +55,9 @@ try {
   const materials = await makeMaterials(folder);
   for (let round = 1; round <= options.rounds; round++) {
     if (options.only === undefined || options.only === 'keys') {
-      await keyDeliveryRound(options.seconds, materials, (metric, variant, value) =>
-        record(round, metric, variant, value),
-      );
+      const say = (metric: string, variant: string, value: number) => record(round, metric, variant, value);
+      if (options.api === undefined) await keyDeliveryRound(options.seconds, materials, say);
+      else await keyManagementRound(options.api, options.seconds, materials, say);
     }
     if (options.only === undefined || options.only === 'bulk') await bulkRound(round, materials);
     if (options.only === undefined || options.only === 'handshakes') {
