@@ -113,7 +113,7 @@ export class HttpProbe {
       });
       outgoing.on('error', (error) => {
         const reset = outgoing.reusedSocket && (error as NodeJS.ErrnoException).code === 'ECONNRESET';
-        fail(reset ? new KeptConnectionError() : replyError(error, name, connected));
+        fail(reset ? new KeptConnectionError() : replyError(error, name, connected ? 'connected' : 'unconnected'));
       });
       outgoing.on('response', (incoming) => {
         readBody(incoming).then(
@@ -123,7 +123,7 @@ export class HttpProbe {
             const reply = { status: incoming.statusCode ?? 0, contentType, ms, sentAtMs, ...parseBody(bytes) };
             if (settle()) resolve(reply);
           },
-          (error) => fail(replyError(error, name, true)),
+          (error) => fail(replyError(error, name, 'begun')),
         );
       });
       outgoing.end(text);
@@ -173,7 +173,8 @@ function byteLength(text: string): number {
   return new TextEncoder().encode(text).length;
 }
 
-function replyError(error: Error, kme: string, connected: boolean): Error {
+/** `phase`: how far it had come. */
+function replyError(error: Error, kme: string, phase: 'unconnected' | 'connected' | 'begun'): Error {
   if (isKdiError(error) || error instanceof StoppedError) return error;
   const code = (error as NodeJS.ErrnoException).code ?? '';
   if (code.startsWith('HPE_')) {
@@ -182,12 +183,12 @@ function replyError(error: Error, kme: string, connected: boolean): Error {
       `KME ${kme} does not answer in HTTP (${code}); is this port one of 004?`,
     );
   }
-  const known = explained(connectionError(error, kme, connected ? 'replying' : 'handshake'), error);
-  const silent = code === 'ECONNRESET' || code === 'EPIPE';
+  const known = explained(connectionError(error, kme, phase === 'unconnected' ? 'handshake' : 'replying'), error);
+  const silent = phase !== 'begun' && (code === 'ECONNRESET' || code === 'EPIPE');
   return silent
     ? new KdiError(
         KdiErrorCode.closed,
-        `KME ${kme} closed the connection without an answer: it does not admit our certificate, or does not speak HTTP here`,
+        `KME ${kme} closed the connection without an answer: it does not admit our certificate, or does not speak HTTP here (a port of GS QKD 004 is etsi004://)`,
         { cause: error },
       )
     : known;

@@ -171,7 +171,11 @@ export class KmeEnd {
     const { tls } = this.options;
     // There is no certificate that could take the place of a pre-shared key.
     if (tls === undefined || 'psk' in tls) return undefined;
-    return tls.pinnedSha256 === undefined ? nameHint(names) : ConfigHint.kmePin(sha256);
+    if (tls.pinnedSha256 !== undefined) return ConfigHint.kmePin(sha256);
+    if (tls.kmeId === undefined) return nameHint(names);
+    // A host's name is no ID: what a KME is called stands in CN or serial number, if in either.
+    const id = names.find(({ field }) => field !== 'SAN') ?? names[0];
+    return id && ConfigHint.kmeId(id.value);
   }
 
   #tlsClause(): Clause {

@@ -167,7 +167,10 @@ const EXPLANATIONS: readonly (readonly [RegExp, string])[] = [
   [/ALERT_ACCESS_DENIED/, 'our certificate is valid, and is not admitted'],
   [/ALERT_PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL/, 'it speaks TLS older than 1.2, which is not used here'],
   [/ALERT_HANDSHAKE_FAILURE/, 'no cipher suite, group or signature algorithm in common'],
-  [/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|RECORD_TOO_SMALL|UNEXPECTED_MESSAGE/, 'what answers there is not TLS'],
+  [
+    /WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|RECORD_TOO_SMALL|UNEXPECTED_MESSAGE/,
+    'what answers there is not TLS; compare host and port of the URL',
+  ],
 ];
 
 /** The same where a pre-shared key is all that both ends could agree by. */
@@ -178,11 +181,17 @@ function explainedOfPsk(error: KdiError, cause: unknown): KdiError {
   return new KdiError(error.code, `${error.message}: ${why}`, { cause, retryable: error.retryable });
 }
 
+/** What a proxy's log asks, and the doctor answers. */
+const ASKED = /: does it speak TLS on this port\?$/;
+
 /** `error` with what to do about it, if that is known of `cause`. */
 export function explained(error: KdiError, cause: unknown): KdiError {
   const code = (cause as NodeJS.ErrnoException | undefined)?.code ?? '';
   const [, explanation] = EXPLANATIONS.find(([pattern]) => pattern.test(code)) ?? [];
   return explanation === undefined
     ? error
-    : new KdiError(error.code, `${error.message}: ${explanation}`, { cause, retryable: error.retryable });
+    : new KdiError(error.code, `${error.message.replace(ASKED, '')}: ${explanation}`, {
+        cause,
+        retryable: error.retryable,
+      });
 }

@@ -47,7 +47,8 @@ export function replyError(
         ? error(KdiErrorCode.insufficientKey, said ?? 'no key at the moment')
         : error(KdiErrorCode.http, said ?? 'not available', true);
     default:
-      if (httpStatus >= 300 && httpStatus < 400) return error(KdiErrorCode.http, 'a redirect, which 014 does not know');
+      if (httpStatus >= 300 && httpStatus < 400)
+        return error(KdiErrorCode.http, 'a redirect, which 014 does not know; does the URL lead to the KME itself?');
       return error(KdiErrorCode.http, said ?? 'a status that 014 does not know', httpStatus >= 500);
   }
 }

@@ -82,6 +82,7 @@ const dirOption = {
 
 const algorithmOption = {
   choices: Object.keys(ALGORITHMS),
+  requiresArg: true,
   defaultDescription: '"ecdsa-p256"',
   describe: 'What the key is; ML-DSA is post-quantum',
 } as const;
@@ -122,7 +123,12 @@ function issueOptions(parser: Argv): Argv<IssueArguments> {
     .positional('name', { type: 'string', demandOption: true, describe: 'Common name, and name of the files' })
     .option('dir', dirOption)
     .option('algorithm', algorithmOption)
-    .option('profile', { choices: PROFILES, default: 'proxy', describe: 'What the certificate is for' })
+    .option('profile', {
+      choices: PROFILES,
+      requiresArg: true,
+      default: 'proxy',
+      describe: 'What the certificate is for',
+    })
     .option('sae', {
       type: 'string',
       requiresArg: true,

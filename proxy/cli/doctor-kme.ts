@@ -81,9 +81,14 @@ export function kmeOptions(parser: Argv): Argv<KmeArguments> {
     .option('peer-kme-id', file('KME ID that its certificate must name'))
     .option('peer-kme-pin', list('SHA-256 in hex of its certificate; repeatable'))
     .option('peer-psk', file("SKIP: the peer's pre-shared key there"))
-    .option('ksid', { choices: ['allocated', 'chosen'] as const, describe: '004: who makes the key stream ID' })
+    .option('ksid', {
+      choices: ['allocated', 'chosen'] as const,
+      requiresArg: true,
+      describe: '004: who makes the key stream ID',
+    })
     .option('open-as', {
       choices: ['same', 'swapped'] as const,
+      requiresArg: true,
       describe: '004: how the answering side names the ends',
     })
     .option('sae-uri', file('004: how SAE IDs become URIs, with {sae} for the ID'))
@@ -140,10 +145,6 @@ export async function examineKmeCommand(argv: KmeArguments): Promise<void> {
     verdict = await examineKme({ ...options, observer: view }).catch((error: unknown) => {
       throw isKdiError(error) ? usage(error.message) : error;
     });
-  } catch (error) {
-    // Tools that asked for JSON get some, whatever was wrong.
-    if (argv.json && error instanceof CliError) view.refuse(error.message);
-    throw error;
   } finally {
     view.end();
   }
@@ -240,6 +241,8 @@ async function readPsk(option: string, path: string): Promise<PskTls['psk']> {
 function knownQuirks(argv: KmeArguments): KnownQuirks {
   const { ksid, openAs, saeUri, unknownKeyStatus, minKeyAge } = argv;
   if (saeUri !== undefined && !saeUri.includes('{sae}')) throw usage('--sae-uri has {sae} in it, as qkd://{sae}');
+  const wrong = unknownKeyStatus?.find((status) => !Number.isInteger(status) || status < 400 || status > 599);
+  if (wrong !== undefined) throw usage(`--unknown-key-status is an HTTP status from 400 to 599, and not ${wrong}`);
   return {
     ...(ksid === undefined ? {} : { ksid }),
     ...(openAs === undefined ? {} : { openAs }),

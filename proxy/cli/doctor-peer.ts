@@ -61,6 +61,7 @@ export function peerOptions(parser: Argv): Argv<PeerArguments> {
     })
     .option('require', {
       choices: REQUIREMENTS,
+      requiresArg: true,
       default: DEFAULT_REQUIREMENT,
       describe: 'The policy that decides the exit status',
     })

@@ -20,8 +20,6 @@ const API_NAMES = { etsi004: 'ETSI GS QKD 004', etsi014: 'ETSI GS QKD 014', skip
 export interface KmeDoctorView extends ExaminationObserver {
   begin(url: string, options: KmeExaminationOptions): void;
   verdict(verdict: KmeVerdict): void;
-  /** In place of a verdict, for who asked for JSON: nothing was examined, and this is why. */
-  refuse(problem: string): void;
   end(): void;
 }
 
@@ -66,15 +64,6 @@ export function kmeDoctorView(stdout: NodeJS.WriteStream, json: boolean): KmeDoc
           : `${terminal.paint('red', 'Not good:')} ${passed}${notes}. ${equalityText(verdict)}`,
       );
       for (const line of hintLines(verdict.checks)) terminal.print(line);
-    },
-    refuse(problem) {
-      printJson({
-        ok: false,
-        api: null,
-        dialect: null,
-        keysEqual: null,
-        checks: [{ id: 'arguments', ok: false, clause: null, detail: problem, configHint: null }],
-      });
     },
     end: () => terminal.end(),
   };

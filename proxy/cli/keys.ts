@@ -97,7 +97,9 @@ function commonOptions(parser: Argv): Argv {
 }
 
 async function showStatus(argv: StatusArguments): Promise<void> {
-  await withReports(argv, async (reports, signal) => {
+  // A signal ends it as it ends any program: without an answer there is no success.
+  const { signal } = new AbortController();
+  await withReports(argv, async (reports) => {
     const view = keysView(process.stdout, argv.json);
     await reports.read(signal);
     await pause(STATUS_SPAN_MS, signal);
@@ -113,39 +115,44 @@ async function watch(argv: WatchArguments): Promise<void> {
   const times = argv.times ?? Number.POSITIVE_INFINITY;
   if (argv.times !== undefined && (!Number.isInteger(times) || times < 1))
     throw usage('--times is a whole number above 0');
-  await withReports(argv, async (reports, signal) => {
-    const view = keysView(process.stdout, argv.json, everyMs);
-    try {
-      for (let reading = 1; !signal.aborted; reading++) {
-        view.show(await reports.read(signal));
-        if (reading >= times) return;
-        await pause(everyMs, signal);
+  await withReports(argv, (reports) =>
+    untilStopped(async (signal) => {
+      const view = keysView(process.stdout, argv.json, everyMs);
+      try {
+        for (let reading = 1; !signal.aborted; reading++) {
+          view.show(await reports.read(signal));
+          if (reading >= times) return;
+          await pause(everyMs, signal);
+        }
+      } finally {
+        view.end();
       }
-    } finally {
-      view.end();
-    }
-  });
+    }),
+  );
 }
 
-/** Runs `use` until it ends, or a signal ends it, which is no failure. */
-async function withReports(
-  argv: StatusArguments,
-  use: (reports: KeyReportSource, signal: AbortSignal) => Promise<void>,
-): Promise<void> {
-  const stop = new AbortController();
-  const onSignal = () => stop.abort();
-  process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+async function withReports(argv: StatusArguments, use: (reports: KeyReportSource) => Promise<void>): Promise<void> {
+  const reports = await reportsOf(argv);
   try {
-    const reports = await reportsOf(argv);
-    try {
-      await use(reports, stop.signal);
-    } catch (error) {
-      if (!stop.signal.aborted) throw error;
-    } finally {
-      await reports.close();
-    }
+    await use(reports);
   } finally {
-    process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
+    await reports.close();
+  }
+}
+
+/** Runs `use` until it ends, or a signal or the reader's going away ends it, which is no failure. */
+async function untilStopped(use: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  const stop = new AbortController();
+  const onStop = () => stop.abort();
+  process.on('SIGINT', onStop).on('SIGTERM', onStop);
+  process.stdout.on('error', onStop);
+  try {
+    await use(stop.signal);
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+  } finally {
+    process.off('SIGINT', onStop).off('SIGTERM', onStop);
+    process.stdout.off('error', onStop);
   }
 }
 
@@ -198,12 +205,12 @@ async function configOf(argv: StatusArguments): Promise<ProxyConfig> {
 
 function troubleText({ pools }: KeyReport): string {
   const trouble = pools.filter(({ state }) => state === 'empty' || state === 'refused' || state === 'unreachable');
-  return trouble
-    .map(
-      ({ kme, peerSae, state, faults }) =>
-        `${kme} for ${peerSae} is ${state}${faults[0] === undefined ? '' : ` (${faults[0].code})`}`,
-    )
-    .join('; ');
+  const doctor = trouble.some(({ state }) => state !== 'empty') ? '; "qstunnel doctor kme" says what to change' : '';
+  const list = trouble.map(
+    ({ kme, peerSae, state, faults }) =>
+      `${kme} for ${peerSae} is ${state}${faults[0] === undefined ? '' : ` (${faults[0].code})`}`,
+  );
+  return `${list.join('; ')}${doctor}`;
 }
 
 function everyOf(text: string): number {

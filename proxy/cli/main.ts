@@ -12,6 +12,7 @@ import { isConfigError, problemText } from '../config/config-error.ts';
 import { nearest } from '../config/suggestion.ts';
 import { errorCode, errorText } from '../errors.ts';
 import { CliError, CliErrorCode, ExitCode, exitCodeOf } from './cli-error.ts';
+import { jsonRefusal } from './json-refusal.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: each command has arguments of its own type, and CommandModule is invariant in it.
 type AnyCommand = CommandModule<any, any>;
@@ -92,8 +93,7 @@ export async function main(
 ): Promise<ExitCode> {
   // Also in bin.mjs, which is earlier; here for those who embed this function.
   process.on('SIGUSR1', ignore);
-  // A reader that went away, such as `head`, is no failure of ours.
-  process.stdout.on('error', ignoreBrokenPipe);
+  outliveReaders();
   try {
     const parser = await buildParser(args, version);
     await parser.parseAsync([...args], {}, (_error, _argv, text) => {
@@ -101,10 +101,9 @@ export async function main(
     });
     return ExitCode.ok;
   } catch (error) {
-    return report(error, output);
+    return report(error, args, output);
   } finally {
     process.removeListener('SIGUSR1', ignore);
-    process.stdout.removeListener('error', ignoreBrokenPipe);
   }
 }
 
@@ -145,7 +144,7 @@ async function buildParser(args: readonly string[], version: string): Promise<Ar
 function checkValues(argv: Readonly<Record<string, unknown>>): true {
   for (const [name, value] of Object.entries(argv)) {
     if (name === '_' || name === '$0') continue;
-    if (Number.isNaN(value)) throw usageError(`--${name} needs a number`);
+    if ([value].flat().some(Number.isNaN)) throw usageError(`--${name} needs a number`);
     if (value === '' || (Array.isArray(value) && value.includes(''))) throw usageError(`--${name} needs a value`);
   }
   return true;
@@ -214,14 +213,20 @@ function usageError(message: string): CliError {
 }
 
 /** Says what went wrong, a line for each problem: `qstunnel: CODE: message`. */
-function report(error: unknown, output: CliOutput): ExitCode {
+function report(error: unknown, args: readonly string[], output: CliOutput): ExitCode {
+  const refuse = (problems: readonly string[]) => {
+    const refusal = jsonRefusal(args, problems);
+    if (refusal !== undefined) output.stdout(`${JSON.stringify(refusal)}\n`);
+  };
   if (isConfigError(error)) {
-    for (const problem of error.problems) {
-      output.stderr(`qstunnel: ${problem.code}: ${oneLine(problemText(problem, error.file))}\n`);
-    }
+    const problems = error.problems.map((problem) => ({ problem, text: oneLine(problemText(problem, error.file)) }));
+    refuse(problems.map(({ text }) => text));
+    for (const { problem, text } of problems) output.stderr(`qstunnel: ${problem.code}: ${text}\n`);
     return ExitCode.usage;
   }
   const code = errorCode(error) ?? CliErrorCode.internal;
+  // A verdict was printed by the command itself.
+  if (code !== CliErrorCode.verdict) refuse([oneLine(errorText(error))]);
   output.stderr(`qstunnel: ${code}: ${oneLine(errorText(error))}\n`);
   if (code === CliErrorCode.internal && error instanceof Error && error.stack !== undefined) {
     // Only a bug comes here, and its report needs the place.
@@ -235,6 +240,16 @@ function oneLine(text: string): string {
 }
 
 function ignore(): void {}
+
+/**
+ * A reader that went away, such as `head`, is no failure of ours. Told of it
+ * late, when a command is over, and so for as long as the process lasts.
+ */
+function outliveReaders(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    if (!stream.listeners('error').includes(ignoreBrokenPipe)) stream.on('error', ignoreBrokenPipe);
+  }
+}
 
 function ignoreBrokenPipe(error: NodeJS.ErrnoException): void {
   if (error.code !== 'EPIPE') throw error;

@@ -59,6 +59,7 @@ function upOptions(parser: Argv): Argv<UpArguments> {
     .usage(UP_USAGE)
     .option('preset', {
       choices: Object.keys(presets) as PresetName[],
+      requiresArg: true,
       default: 'metro' as const,
       describe: 'Hardware of the link',
     })
@@ -91,6 +92,7 @@ function upOptions(parser: Argv): Argv<UpArguments> {
     })
     .option('surplus', {
       choices: ['pause', 'drop'] as const,
+      requiresArg: true,
       default: 'pause',
       describe: 'With full stores: pause the link, or let it run and drop the key',
     })

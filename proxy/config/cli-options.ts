@@ -103,7 +103,7 @@ function yargsOption(schema: z.core.$ZodType): Options {
   const describe = z.globalRegistry.get(schema)?.description ?? '';
   if (schema instanceof z.ZodBoolean) return { type: 'boolean', describe };
   if (schema instanceof z.ZodNumber) return { type: 'number', requiresArg: true, describe };
-  if (schema instanceof z.ZodEnum) return { choices: schema.options, describe };
+  if (schema instanceof z.ZodEnum) return { choices: schema.options, requiresArg: true, describe };
   if (schema instanceof z.ZodArray) {
     const choices = schema.element instanceof z.ZodEnum ? { choices: schema.element.options } : {};
     const type = schema.element instanceof z.ZodNumber ? 'number' : 'string';

@@ -58,6 +58,9 @@ describe('proxy cli', () => {
       ['client --keys-ahead many', '--keys-ahead needs a number'],
       ['client --require foo', '--require is "foo", allowed: qkd-and-pqc, qkd, pqc, qkd-or-pqc'],
       ['certs init --dir', '--dir needs a value'],
+      ['sim up --preset', 'not enough arguments following: preset'],
+      ['doctor peer x:1 --require', 'not enough arguments following: require'],
+      ['client --require', 'not enough arguments following: require'],
       ['certs init --days ten', '--days needs a number'],
       ['certs issue', 'an argument is missing; "--help" lists what there is'],
       ['certs issue a --profile root', '--profile is "root", allowed: proxy, sae, kme'],
@@ -89,6 +92,20 @@ describe('proxy cli', () => {
     expect(wrong.stderr).to.include('or set --unsafe-plaintext-off-loopback\n');
     const twice = await run('server', '--accept', '1', '--accept', '2', '--connect', '3', ...credentials.slice(0, 10));
     expect(twice.stderr).to.equal('qstunnel: ERR_CONFIG_VALUE: --accept: is given 2 times, and has one value\n');
+  });
+
+  it('answers those who asked for JSON in JSON, where a command promises it', async () => {
+    const peer = await run('doctor', 'peer', 'nowhere', '--json');
+    expect(peer.code).to.equal(2);
+    const { problems, ...rest } = JSON.parse(peer.stdout);
+    expect(rest).to.deep.equal({ ok: false });
+    expect(peer.stderr).to.equal(`qstunnel: ERR_CLI_USAGE: ${problems[0]}\n`);
+    for (const args of [
+      ['doctor', 'peer', 'nowhere'],
+      ['sim', 'up', '--speed', '0', '--json'],
+    ]) {
+      expect((await run(...args)).stdout, args.join(' ')).to.equal('');
+    }
   });
 
   it('names the line of a configuration file', async () => {

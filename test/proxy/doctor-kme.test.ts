@@ -73,6 +73,57 @@ describe('qstunnel doctor kme', () => {
     expect(bad.stderr).to.match(/^qstunnel: ERR_CLI_VERDICT: 1 of \d+ checks failed: open\n$/);
   });
 
+  it('--json: one object also for options that can not be used, whoever finds that out', async () => {
+    const here = ['doctor', 'kme', kmes.url('a', 'etsi014'), ...names, ...files()];
+    const cases: readonly (readonly [string[], RegExp])[] = [
+      [['doctor', 'kme'], /an argument is missing/],
+      [[...here, '--knid', 'chosen'], /unknown option --knid/],
+      [[...here, '--unknown-key-status', 'abc'], /--unknown-key-status needs a number/],
+      [[...here, '--unknown-key-status', '200'], /--unknown-key-status is an HTTP status from 400 to 599, and not 200/],
+      [[...here, '--ksid'], /[Nn]ot enough arguments following: ksid/],
+      [[...here.slice(0, 3), ...names], /--cert is missing/],
+    ];
+    for (const [args, expected] of cases) {
+      const { code, stdout, stderr } = await qstunnel(...args, '--json');
+      expect(code, stderr).to.equal(2);
+      expect(stderr).to.match(expected);
+      const { checks, ...rest } = JSON.parse(stdout);
+      expect(rest).to.deep.equal({ ok: false, api: null, dialect: null, keysEqual: null });
+      expect(checks).to.have.length(1);
+      expect(checks[0]).to.include({ id: 'arguments', ok: false });
+      expect(checks[0].detail).to.match(expected);
+    }
+    const plain = await qstunnel(...here, '--knid', 'chosen');
+    expect(plain.stdout, 'without --json').to.equal('');
+  });
+
+  it('another ID than the one in the certificate: the line has that one', async () => {
+    const here = ['doctor', 'kme', kmes.url('a', 'etsi014'), ...names, ...files()];
+    const { code, stdout } = await qstunnel(...here, '--kme-id', 'kme-z', '--json');
+    expect(code).to.equal(1);
+    const { checks } = JSON.parse(stdout);
+    expect(checks.at(-1)).to.include({ id: 'kme-certificate', ok: false, configHint: 'kme-id: kme-a' });
+  });
+
+  it('lives on when the reader of its output goes away, of messages too', async () => {
+    const good = [process.execPath, BIN, 'doctor', 'kme', kmes.url('a', 'etsi014'), ...names, ...files()];
+    const bad = good.map((word) => (word === 'siteB' ? 'nobody' : word));
+    for (const [command, pipe, status] of [
+      [good, '|', 0],
+      [bad, '2>&1 |', 1],
+    ] as const) {
+      const script = `"$0" "$@" ${pipe} head -1 >/dev/null; exit "\${PIPESTATUS[0]}"`;
+      const child = spawn('bash', ['-c', script, ...command], { stdio: ['ignore', 'pipe', 'pipe'] });
+      let stderr = '';
+      child.stderr.on('data', (bytes: Buffer) => {
+        stderr += bytes.toString();
+      });
+      const [code] = await once(child, 'close');
+      expect(stderr).to.equal('');
+      expect(code).to.equal(status);
+    }
+  });
+
   it('a checklist for people, without control characters where there is no terminal', async () => {
     const { code, stdout } = await qstunnel('doctor', 'kme', kmes.urlA, ...names, ...files(), ...peer());
     expect(code).to.equal(0);

@@ -1,6 +1,7 @@
 /** `qstunnel keys`: the report of a program that stands alone, and what it prints. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -176,7 +177,9 @@ describe('qstunnel keys', () => {
       .to.match(/^SERVICE +PEER +KEY MANAGER/)
       .and.match(/siteB .* ok$/m)
       .and.match(/nobody .* refused$/m);
-    expect(stderr).to.match(/^qstunnel: ERR_CLI_VERDICT: .* for nobody is refused \(ERR_KDI_BAD_REQUEST\)\n$/);
+    expect(stderr).to.match(
+      /^qstunnel: ERR_CLI_VERDICT: .* for nobody is refused \(ERR_KDI_BAD_REQUEST\); "qstunnel doctor kme" says what to change\n$/,
+    );
   });
 
   it('watch --json: a line for each reading, and Ctrl-C ends it with status 0', async () => {
@@ -190,6 +193,36 @@ describe('qstunnel keys', () => {
     expect((await closed)[0]).to.equal(0);
     expect(lines.length).to.be.at.least(4);
     expect(lines.at(-1)?.pools[0]?.ratePerSecond).to.equal(0);
+  });
+
+  it('watch ends when its reader goes away; a status that was interrupted is no success', async () => {
+    const watching = start('watch', '--config', folder.file('qstunnel.yaml'), '--every', '100ms', '--json');
+    watching.stdout?.once('data', () => watching.stdout?.destroy());
+    expect((await once(watching, 'exit'))[0]).to.equal(0);
+
+    const tls = ['--cert', folder.file('a.pem'), '--key', folder.file('a.key'), '--ca', folder.file('ca.pem')];
+    const silent = createServer().listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    try {
+      const { port } = silent.address() as AddressInfo;
+      const names = ['--sae', 'siteA', '--peer-sae', 'siteB'];
+      const asking = start('status', '--kme', `etsi014://127.0.0.1:${port}`, ...names, ...tls);
+      await once(silent, 'connection');
+      asking.kill('SIGINT');
+      expect(await once(asking, 'exit')).to.deep.equal([null, 'SIGINT']);
+    } finally {
+      silent.close();
+    }
+  });
+
+  it('--json: one object also where nothing could be asked', async () => {
+    for (const args of [['status'], ['status', '--config', folder.file('nowhere.yaml')], ['watch', '--evry', '1s']]) {
+      const { code, stdout, stderr } = await run(...args, '--json');
+      expect(code, stderr).to.equal(2);
+      const { problems, ...rest } = JSON.parse(stdout);
+      expect(rest).to.deep.equal({ ok: false, source: null, pools: [] });
+      expect(stderr).to.include(problems[0]);
+    }
   });
 
   it('what makes no sense is answered with what to write', async () => {

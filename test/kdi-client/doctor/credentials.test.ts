@@ -3,7 +3,7 @@
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type RequestOptions, request } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import type { TlsOptions } from 'node:tls';
 import { expect } from 'chai';
 import type { Credential } from '../../../certs/index.ts';
@@ -31,6 +31,31 @@ describe('kdi-client/doctor: a pinned certificate', () => {
     expect(detail).to.include('not one of the pinned ones').and.include(KdiErrorCode.kmeIdentity);
     const pin = /[0-9a-f]{64}/.exec(configHint ?? '')?.[0] ?? '';
     expect((await pinned(pin.toUpperCase())).ok).to.equal(true);
+  });
+});
+
+describe('kdi-client/doctor: a port where no TLS is spoken', () => {
+  it('says so, and where to look', async () => {
+    const server = createTcpServer((socket) =>
+      socket
+        .on('error', () => {})
+        .resume()
+        .end('SSH-2.0-OpenSSH_9.2\r\n'),
+    );
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    try {
+      const { sae, ca } = await clientPki();
+      const { port } = server.address() as AddressInfo;
+      const tls = { cert: sae.cert, key: sae.key, ca };
+      const own = { url: `etsi014://127.0.0.1:${port}`, saeId: 'siteA', tls };
+      const verdict = await examineKme({ own, peerSaeId: 'siteB', nowMs: Date.now() });
+      expect(checkOf(verdict, 'tls').detail)
+        .to.include('what answers there is not TLS; compare host and port of the URL')
+        .and.not.include('does it speak TLS');
+    } finally {
+      server.close();
+    }
   });
 });
 

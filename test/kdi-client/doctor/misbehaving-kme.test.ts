@@ -123,6 +123,22 @@ describe('doctor: a key manager that is silent', () => {
 });
 
 describe('doctor: a key manager that talks nonsense', () => {
+  for (const [name, url] of [
+    ['014', on014],
+    ['skip', onSkip],
+  ] as const) {
+    it(`${name}: half a reply is not called none; none at all may be another port's`, async () => {
+      const half = await examineScript(url, (socket) =>
+        socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"a"')),
+      );
+      expect(checkOf(half, 'status').detail)
+        .to.include('broke the connection before its reply was complete')
+        .and.not.include('without an answer');
+      const none = await examineScript(url, (socket) => socket.once('data', () => socket.end()));
+      expect(checkOf(none, 'status').detail).to.include('without an answer').and.include('etsi004://');
+    });
+  }
+
   it('014: bytes that are no HTTP', async () => {
     const verdict = await examineScript(on014, (socket) =>
       socket.once('data', () => socket.end(new Uint8Array(64).fill(0xa5))),
