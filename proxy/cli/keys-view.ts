@@ -1,6 +1,6 @@
 /** What `qstunnel keys status|watch` shows. */
 import type { KeyReport, PoolReport, PoolState } from '../key-report/key-report.ts';
-import { type Colour, terminalOn } from './terminal.ts';
+import { type Colour, type Terminal, terminalOn, wrapped } from './terminal.ts';
 
 export interface KeysView {
   show(report: KeyReport): void;
@@ -15,7 +15,10 @@ const COLOURS: Readonly<Record<PoolState, Colour>> = {
   refused: 'red',
   unreachable: 'red',
 };
-const HEADINGS = ['SERVICE', 'PEER', 'KEY MANAGER', 'KEYS', 'RATE', 'RUNS OUT', 'POOL', 'STATE'] as const;
+type Column = 'SERVICE' | 'PEER' | 'KEY MANAGER' | 'KEYS' | 'RATE' | 'RUNS OUT' | 'POOL' | 'STATE';
+const COLUMNS: readonly Column[] = ['SERVICE', 'PEER', 'KEY MANAGER', 'KEYS', 'RATE', 'RUNS OUT', 'POOL', 'STATE'];
+/** What a narrow terminal does without, in this order. */
+const DISPENSABLE: readonly Column[] = ['SERVICE', 'POOL', 'RATE', 'RUNS OUT'];
 
 /** `everyMs`: it is shown again; on a terminal, in place of the last one. */
 export function keysView(stdout: NodeJS.WriteStream, json: boolean, everyMs?: number): KeysView {
@@ -27,13 +30,17 @@ export function keysView(stdout: NodeJS.WriteStream, json: boolean, everyMs?: nu
         stdout.write(`${JSON.stringify(report)}\n`);
         return;
       }
-      if (everyMs !== undefined && terminal.isLive && drawnLines > 0) stdout.write(`\x1b[${drawnLines}A\x1b[J`);
+      if (everyMs !== undefined && terminal.isLive && drawnLines > 0) {
+        // What has scrolled out of the screen can't be reached by going up. Some pseudo-terminals say 0.
+        const rows = stdout.rows || Number.POSITIVE_INFINITY;
+        stdout.write(drawnLines < rows ? `\x1b[${drawnLines}A\x1b[J` : '\x1b[H\x1b[J');
+      }
       const lines = [
         ...(everyMs === undefined
           ? []
           : [terminal.paint('dim', `${report.at}, every ${everyMs / 1000} s, Ctrl-C ends it`)]),
-        ...tableOf(report.pools, (state, text) => terminal.paint(COLOURS[state], text)),
-        ...notesOf(report.pools),
+        ...tableOf(report.pools, terminal),
+        ...notesOf(report.pools).flatMap((note) => (terminal.isLive ? wrapped(note, terminal.columns - 1) : [note])),
         ...(everyMs === undefined ? [] : ['']),
       ];
       for (const line of lines) terminal.print(line);
@@ -43,30 +50,38 @@ export function keysView(stdout: NodeJS.WriteStream, json: boolean, everyMs?: nu
   };
 }
 
-function tableOf(pools: readonly PoolReport[], paint: (state: PoolState, text: string) => string): string[] {
-  const rows = pools.map((pool) => [
-    pool.service,
-    pool.peerSae,
-    `${pool.api}://${pool.kme}`,
-    keysText(pool),
-    pool.ratePerSecond === null ? '–' : `${pool.ratePerSecond > 0 ? '+' : ''}${pool.ratePerSecond}/s`,
-    exhaustionText(pool),
-    `${pool.lowWatermark}–${pool.highWatermark}`,
-    pool.state,
-  ]);
-  const widths = HEADINGS.map((heading, i) => Math.max(heading.length, ...rows.map((row) => row[i]?.length ?? 0)));
-  const line = (cells: readonly string[]) =>
-    cells
-      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-      .join('  ')
-      .trimEnd();
+function tableOf(pools: readonly PoolReport[], terminal: Terminal): string[] {
+  const rows = pools.map(cellsOf);
+  const widthOf = (column: Column) => Math.max(column.length, ...rows.map((row) => row[column].length));
+  const shown = [...COLUMNS];
+  const lineWidth = () => shown.reduce((sum, column) => sum + widthOf(column) + 2, -2);
+  for (const column of DISPENSABLE) {
+    if (!terminal.isLive || lineWidth() < terminal.columns) break;
+    shown.splice(shown.indexOf(column), 1);
+  }
+  const line = (cell: (column: Column) => string) => shown.map(cell).join('  ').trimEnd();
   return [
-    line(HEADINGS),
-    ...rows.map((row, i) => {
-      const { state } = pools[i] as PoolReport;
-      return `${line(row.slice(0, -1)).padEnd(widths.slice(0, -1).reduce((sum, width) => sum + width + 2, 0))}${paint(state, state)}`;
-    }),
+    line((column) => column.padEnd(widthOf(column))),
+    ...rows.map((row) =>
+      line((column) => {
+        if (column === 'STATE') return terminal.paint(COLOURS[row.STATE], row.STATE);
+        return row[column].padEnd(widthOf(column));
+      }),
+    ),
   ];
+}
+
+function cellsOf(pool: PoolReport): Readonly<Record<Exclude<Column, 'STATE'>, string>> & { readonly STATE: PoolState } {
+  return {
+    SERVICE: pool.service,
+    PEER: pool.peerSae,
+    'KEY MANAGER': `${pool.api}://${pool.kme}`,
+    KEYS: keysText(pool),
+    RATE: pool.ratePerSecond === null ? '–' : `${pool.ratePerSecond > 0 ? '+' : ''}${pool.ratePerSecond}/s`,
+    'RUNS OUT': exhaustionText(pool),
+    POOL: `${pool.lowWatermark}–${pool.highWatermark}`,
+    STATE: pool.state,
+  };
 }
 
 function keysText({ keys, capacity }: PoolReport): string {

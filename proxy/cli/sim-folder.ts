@@ -97,8 +97,9 @@ async function fileStep<T>(step: () => Promise<T>): Promise<T> {
   try {
     return await step();
   } catch (error) {
-    const { syscall, message } = error as NodeJS.ErrnoException;
+    const { syscall, message, code } = error as NodeJS.ErrnoException;
     if (syscall === undefined) throw error;
-    throw new CliError(CliErrorCode.file, message, { cause: error });
+    const hint = code === 'EEXIST' || code === 'ENOTDIR' ? '; --dir is a folder' : '';
+    throw new CliError(CliErrorCode.file, `${message}${hint}`, { cause: error });
   }
 }

@@ -137,6 +137,10 @@ function portOption(describe: string) {
 }
 
 function checkUp(argv: UpArguments): true {
+  for (const [name, value] of Object.entries(argv)) {
+    if (Array.isArray(value) && name !== '_')
+      throw usage(`--${name} is given ${value.length} times, and has one value`);
+  }
   const { length, speed, eve, storeKeys, saeA, saeB } = argv;
   if (!(length >= 0 && length <= 400)) throw usage('--length is 0 to 400 (km)');
   if (!(speed > 0)) throw usage('--speed is a number above 0');
@@ -178,8 +182,14 @@ async function up(argv: UpArguments): Promise<void> {
 
 async function run(argv: UpArguments, folder: SimFolder, signal: AbortSignal): Promise<void> {
   const simulator = await startSimulator(simulatorOptions(argv, folder)).catch((error: unknown) => {
-    if (!(error instanceof SimError) || error.code !== SimErrorCode.exposed) throw error;
-    throw usage(`${error.message}; if that is meant, add --unsafe-expose`);
+    if (!(error instanceof SimError)) throw error;
+    if (error.code === SimErrorCode.exposed) throw usage(`${error.message}; if that is meant, add --unsafe-expose`);
+    if (error.code !== SimErrorCode.listen) throw error;
+    throw new SimError(
+      error.code,
+      `${error.message}; see --host, --port-a, --port-b, --https-port-a and --https-port-b (0: any free port)`,
+      { cause: error },
+    );
   });
   try {
     const view = simView(simulator, { json: argv.json, preset: argv.preset });

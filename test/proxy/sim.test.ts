@@ -161,7 +161,9 @@ describe('proxy: qstunnel sim up', function () {
     const { port } = holder.address() as { port: number };
     const program = simUp('--port-b', String(port));
     expect(await program.exited).to.equal(1);
-    expect(program.stderr).to.match(/^qstunnel: ERR_SIM_LISTEN: kme-b can't listen on 127\.0\.0\.1:\d+: .*\n$/);
+    expect(program.stderr).to.match(
+      /^qstunnel: ERR_SIM_LISTEN: kme-b can't listen on 127\.0\.0\.1:\d+: .* --port-b, .*\n$/,
+    );
     expect(await readdir(temporary)).to.deep.equal([]);
     holder.close();
   });
@@ -173,6 +175,7 @@ describe('proxy: qstunnel sim up', function () {
     [['--speed', '0'], /--speed is a number above 0/],
     [['--store-keys', '1.5'], /--store-keys is a whole number/],
     [['--port-a', '70000'], /--port-a is a port/],
+    [['--length', '25', '--length', '30'], /--length is given 2 times, and has one value/],
     [['--sae-a', 'x', '--sae-b', 'x'], /have to differ/],
     [['--sae-a', 'with space'], /an SAE ID is/],
     [['--preset', 'metropolis'], /--preset is "metropolis", allowed: metro/],
