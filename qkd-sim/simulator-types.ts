@@ -22,6 +22,9 @@ export interface SimulatedKmeOptions {
   readonly settings?: KmeSettings;
 }
 
+/** Where the key goes for which the stores have no room. */
+export type Surplus = 'pause' | 'drop';
+
 export interface SimulatorOptions extends Omit<LinkConfig, 'eavesdropper'> {
   /** The link's ends: Alice's, then Bob's. */
   readonly kmes: readonly [SimulatedKmeOptions, SimulatedKmeOptions];
@@ -36,7 +39,7 @@ export interface SimulatorOptions extends Omit<LinkConfig, 'eavesdropper'> {
    * link still, at no cost, until key is drawn; `drop` lets it run, so that its
    * error rate stays visible, and drops the key.
    */
-  readonly surplus?: 'pause' | 'drop';
+  readonly surplus?: Surplus;
   /** Allows key managers on addresses that other machines can reach. Simulated key protects nothing. */
   readonly unsafeExpose?: boolean;
   /** Of the key managers and of the link's pacing; default the machine's. */
@@ -127,6 +130,8 @@ export interface Simulator {
   setEavesdropper(fraction: number): void;
   cutFibre(): void;
   heal(): void;
+  /** From now on: what happens when the stores are full. */
+  setSurplus(surplus: Surplus): void;
   /** Ends servers, connections, worker and timers, and wipes all key. Idempotent. */
   close(): Promise<void>;
 }

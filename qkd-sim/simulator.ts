@@ -16,6 +16,7 @@ import type {
   SimulatorOptions,
   SimulatorStatus,
   StoreLevels,
+  Surplus,
 } from './simulator-types.ts';
 import { createLinkStores, type LinkStores } from './stores/index.ts';
 
@@ -67,6 +68,7 @@ class RunningSimulator implements Simulator {
   #state: LinkState = 'running';
   #fibreIsCut = false;
   #storesAreFull = false;
+  #surplus: Surplus;
   #eavesdropperFraction: number;
   #linkSeconds = 0;
   #lastBlock: BlockReport | undefined;
@@ -78,6 +80,7 @@ class RunningSimulator implements Simulator {
     this.#options = options;
     this.forecast = forecastOf(linkConfig(options));
     this.#eavesdropperFraction = options.eavesdropperFraction ?? 0;
+    this.#surplus = options.surplus ?? 'pause';
     let settle: { resolve: () => void; reject: (error: SimError) => void } | undefined;
     this.firstKeys = new Promise<void>((resolve, reject) => {
       settle = { resolve, reject };
@@ -161,6 +164,11 @@ class RunningSimulator implements Simulator {
   heal(): void {
     this.#fibreIsCut = false;
     this.#updateState();
+  }
+
+  setSurplus(surplus: Surplus): void {
+    this.#surplus = surplus;
+    this.#onLevels();
   }
 
   close(): Promise<void> {
@@ -256,8 +264,8 @@ class RunningSimulator implements Simulator {
     const levels = this.#levels();
     this.#emit({ type: 'stores', levels });
     const lowest = Math.min(...[levels.aToB, levels.bToA].map((level) => level.availableBytes / level.capacityBytes));
-    if (this.#options.surplus !== 'drop' && this.#stores.full) this.#storesAreFull = true;
-    else if (lowest < RESUME_BELOW) this.#storesAreFull = false;
+    if (this.#surplus === 'pause' && this.#stores.full) this.#storesAreFull = true;
+    else if (this.#surplus === 'drop' || lowest < RESUME_BELOW) this.#storesAreFull = false;
     this.#updateState();
   }
 

@@ -240,6 +240,8 @@ async function tell(options: DemoOptions, cleanUps: CleanUps): Promise<DemoResul
     `${connections.length} connections, ${served} served: ${countBy(connections.map(({ mode }) => mode))}; ` +
       `${checks.filter(({ observed }) => observed).length} of ${checks.length} statements observed`,
   );
+  // Kept for hours perhaps: a link that runs as fast as it can would take a core all the time.
+  simulator.setSurplus('pause');
   await options.keep?.({
     folder: workspace.folder,
     files: { ...site.files, cert: pki.proxyA.cert, key: pki.proxyA.key, ca: pki.ca },

@@ -195,6 +195,16 @@ describe('qkd-sim: simulator', () => {
       expect(simulator.status()).to.deep.include({ link: 'running', storedBytes: 256, droppedBytes: 344 });
     });
 
+    it('does either from when it is told to', async () => {
+      await start({ surplus: 'drop' });
+      link.deliver(300);
+      simulator.setSurplus('pause');
+      expect(simulator.status().link).to.equal('paused');
+      simulator.setSurplus('drop');
+      expect(simulator.status().link).to.equal('running');
+      expect(link.calls).to.deep.equal(['start', 'cut', 'heal']);
+    });
+
     it('keeps a cut fibre cut whatever the stores want, and a full store paused after it healed', async () => {
       await start();
       link.deliver(300);
