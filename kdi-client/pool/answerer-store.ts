@@ -29,6 +29,8 @@ export interface AnswererStoreOptions {
   readonly keyTtlMs?: number;
   /** How long a burnt reference is refused (default 6 h). */
   readonly rememberBurntMs?: number;
+  /** Most references that are remembered as gone (default 1,000,000); the oldest are forgotten first. */
+  readonly maxRemembered?: number;
   /** Every key is written down before it is taken, so that no later process takes it again. */
   readonly ledger?: SpentLedger;
 }
@@ -65,9 +67,6 @@ interface Held {
   readonly expiresAtMs: number;
 }
 
-/** References remembered as gone, at most; the oldest are forgotten first. */
-const MAX_REMEMBERED = 1_000_000;
-
 export class AnswererStore {
   readonly #options: Required<Omit<AnswererStoreOptions, 'ledger'>>;
   readonly #ledger: SpentLedger | undefined;
@@ -88,6 +87,7 @@ export class AnswererStore {
       maxKeys: 65_536,
       keyTtlMs: 3_600_000,
       rememberBurntMs: 6 * 3_600_000,
+      maxRemembered: 1_000_000,
       ...options,
     };
   }
@@ -236,7 +236,7 @@ export class AnswererStore {
     const hash = hashOf(slot);
     this.#gone.delete(hash);
     this.#gone.set(hash, this.#options.clock.now() + this.#options.rememberBurntMs);
-    if (this.#gone.size > MAX_REMEMBERED) {
+    if (this.#gone.size > this.#options.maxRemembered) {
       const [oldest] = this.#gone.keys();
       this.#gone.delete(oldest as string);
     }

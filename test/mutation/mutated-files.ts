@@ -44,10 +44,21 @@ const handshake = [
 const inFolder = (folder: string, tests: readonly string[], ...names: readonly string[]): MutatedFile[] =>
   names.map((name) => ({ file: `${folder}/${name}.ts`, tests }));
 
-// Without two-sides.test.ts: a second for each mutant that it reaches.
-const pool = ['drawer-pool', 'drawer-pool-chunks', 'budget', 'key-queue', 'reference-name', 'answerer'].map(
-  (name) => `test/kdi-client/pool/${name}.test.ts`,
-);
+const pool = [
+  ...[
+    'drawer-pool',
+    'drawer-pool-chunks',
+    'budget',
+    'key-queue',
+    'reference-name',
+    'answerer',
+    'answerer-store',
+    'watermarks',
+  ].map((name) => `test/kdi-client/pool/${name}.test.ts`),
+  'test/kdi-client/ledger/ledger.test.ts',
+  'test/kdi-client/failover',
+  'test/kdi-client/pool/two-sides.test.ts',
+];
 
 export const mutatedFiles: readonly MutatedFile[] = [
   ...inFolder('tls-ext/key-schedule', keySchedule, 'key-schedule', 'importer', 'finished', 'exporter', 'traffic-keys'),
@@ -112,12 +123,5 @@ export const mutatedFiles: readonly MutatedFile[] = [
     'backoff',
     'write-down',
   ),
-  ...inFolder(
-    'kdi-client/failover',
-    ['test/kdi-client/failover', ...pool],
-    'circuit-breaker',
-    'failover-source',
-    'failover-lookup',
-    'member',
-  ),
+  ...inFolder('kdi-client/failover', pool, 'circuit-breaker', 'failover-source', 'failover-lookup', 'member'),
 ];
