@@ -42,6 +42,8 @@ export interface ConnectionRecord {
   readonly reason?: FallbackReason;
   /** The reason came before the peer was authenticated, or in a bare alert. */
   readonly reasonUnauthenticated?: true;
+  /** Of a client service: until its handshake, the second one if there were two, began, with a key or without. */
+  readonly waitedMs?: number;
   readonly handshakeMs?: number;
   /** 8 bytes of the TLS exporter in hex: equal at both ends of one connection and nowhere else. */
   readonly fingerprint?: string;

@@ -51,9 +51,10 @@ export class ConnectionJournal {
     this.#record = { ...this.#record, ...known };
   }
 
-  /** The time that `handshakeMs` counts from: waiting for a key comes before it. */
+  /** The time that `handshakeMs` counts from: what comes before it is waiting for a key. */
   handshakeStarts(): void {
     this.#handshakeStartMs = performance.now();
+    this.note({ waitedMs: hundredths(this.#handshakeStartMs - this.#startMs) });
   }
 
   /** The handshake is complete; whether it is good enough is `judged`. */
@@ -62,7 +63,7 @@ export class ConnectionJournal {
     this.note({
       group: namedGroupName(summary.group),
       cipher: cipherSuiteName(summary.cipherSuite),
-      handshakeMs: Math.round((performance.now() - this.#handshakeStartMs) * 100) / 100,
+      handshakeMs: hundredths(performance.now() - this.#handshakeStartMs),
       fingerprint: hexOf(connection.exportKeyingMaterial(FINGERPRINT_LABEL, FINGERPRINT_BYTES)),
       ...(key === undefined ? {} : { keyId: key.keyId, ...key.provenance }),
     });
@@ -117,7 +118,7 @@ export class ConnectionJournal {
   finish(failure: Error | undefined, counts: RelayCounts = NOTHING_MOVED): void {
     if (this.#finished) return;
     this.#finished = true;
-    const durationMs = Math.round((performance.now() - this.#startMs) * 100) / 100;
+    const durationMs = hundredths(performance.now() - this.#startMs);
     const established = this.#record.mode !== undefined && this.#record.mode !== 'refused';
     const event = { event: 'connection', ...this.#record, ...counts, durationMs, ...describeFailure(failure) } as const;
     if (established) this.#log.info(event);
@@ -151,4 +152,8 @@ export function handshakeFacts(summary: HandshakeSummary): HandshakeFacts {
     ...(summary.qkdResult === undefined ? {} : { qkdResult: summary.qkdResult }),
     groupIsPostQuantum: namedGroupInfo(summary.group)?.postQuantum ?? false,
   };
+}
+
+function hundredths(ms: number): number {
+  return Math.round(ms * 100) / 100;
 }

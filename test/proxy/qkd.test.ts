@@ -99,6 +99,8 @@ describe('a tunnel with QKD keys', () => {
     expect(atClient).to.include({ mode: 'qkd-and-pqc', keyId: atServer.keyId, fingerprint: atServer.fingerprint });
     expect(atClient).not.to.have.property('reason');
     expect(atServer).to.include({ mode: 'qkd-and-pqc', peer: 'siteA' });
+    expect(atClient.waitedMs).to.be.at.least(0);
+    expect(atServer).not.to.have.property('waitedMs');
     expect(atClient.keyId).to.match(/^etsi004:siteA:/);
     expect(sites.clientLog.all('fallback')).to.deep.equal([]);
     expect(await sites.serverLog.next('keys-ready')).to.include({ peer: 'siteA', role: 'answerer' });
