@@ -24,6 +24,7 @@ import { SecretBytes } from '../../tls-ext/bytes/index.ts';
 import { type KmeEnd, METRO_APIS, type MetroApi, metroLink } from './key-management.ts';
 import type { Materials } from './pairs/pair.ts';
 import { cpuSeconds, stop } from './processes.ts';
+import { proxiedWaits } from './proxied-waits.ts';
 import { median } from './report.ts';
 
 type Record = (metric: string, variant: string, value: number) => void;
@@ -44,13 +45,16 @@ export async function keyDeliveryRound(seconds: number, materials: Materials, re
   const kmes = await startKmes();
   try {
     for (const [variant, api, more] of VARIANTS) await drawAndLookUp(kmes, variant, api, more, seconds, record);
-    for (const api of Object.values(METRO_APIS)) await metroLink(kmes, api, materials, seconds, record);
+    for (const api of Object.values(METRO_APIS)) {
+      await metroLink(kmes, api, materials, seconds, record);
+      await proxiedWaits(kmes, api, materials, seconds, record);
+    }
   } finally {
     await kmes.stop();
   }
 }
 
-/** What both ends' key management costs, over one API. */
+/** What both ends' key management costs over one API, and how long connections wait for their keys. */
 export async function keyManagementRound(
   api: MetroApi,
   seconds: number,
@@ -60,6 +64,7 @@ export async function keyManagementRound(
   const kmes = await startKmes();
   try {
     await metroLink(kmes, METRO_APIS[api], materials, seconds, record);
+    await proxiedWaits(kmes, METRO_APIS[api], materials, seconds, record);
   } finally {
     await kmes.stop();
   }

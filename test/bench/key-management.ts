@@ -15,10 +15,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Materials } from './pairs/pair.ts';
 import { stop } from './processes.ts';
+import { quantile } from './report.ts';
 
 const END = fileURLToPath(new URL('./key-end.mjs', import.meta.url));
 /** What a QKD link of some 50 km makes: 5 kb/s. */
-const METRO_KEYS_PER_SECOND = 20;
+export const METRO_KEYS_PER_SECOND = 20;
 /** Before that, as many keys as would be used in eight minutes, so that the code is compiled as in a proxy that has run for a while. */
 const WARM_UP = { keysPerSecond: 500, seconds: 20 } as const;
 /** In which the pools come down to the depth of the lower rate. */
@@ -26,7 +27,7 @@ const CALM_SECONDS = 8;
 /** In which the last keys are burnt at the other end. */
 const IDLE_CALM_SECONDS = 3;
 /** An end reports once a second; a measurement is the sum of several. */
-const MIN_SECONDS = 10;
+export const MIN_SECONDS = 10;
 
 export interface KmeEnd {
   readonly etsi004: number;
@@ -34,7 +35,7 @@ export interface KmeEnd {
   readonly tls: { readonly cert: string; readonly key: string; readonly ca: string };
 }
 
-interface ManagedApi {
+export interface ManagedApi {
   readonly variant: string;
   readonly scheme: 'etsi004' | 'etsi014' | 'skip';
   readonly query?: string;
@@ -62,28 +63,14 @@ interface End {
 /** `seconds`: of the measurement, after the warm-up. */
 export async function metroLink(
   kmes: { readonly a: KmeEnd; readonly b: KmeEnd },
-  { variant, scheme, query = '' }: ManagedApi,
+  api: ManagedApi,
   materials: Materials,
   seconds: number,
   record: (metric: string, variant: string, value: number) => void,
 ): Promise<void> {
-  const start = (mode: 'client' | 'server', connect: string): End => {
-    const isClient = mode === 'client';
-    const kme = isClient ? kmes.a : kmes.b;
-    const file = (name: 'cert' | 'key' | 'ca'): string => {
-      const path = join(materials.folder, `kme-of-${mode}.${name}`);
-      writeFileSync(path, kme.tls[name], { mode: 0o600 });
-      return path;
-    };
-    const [sae, peerSae] = isClient ? ['siteA', 'siteB'] : ['siteB', 'siteA'];
-    return startEnd(mode, {
-      ...{ name: 'bench', mode, accept: '127.0.0.1:0', connect, ca: materials.ca, sae, 'peer-sae': [peerSae] },
-      cert: isClient ? materials.clientCert : materials.serverCert,
-      key: isClient ? materials.clientKey : materials.serverKey,
-      kme: `${scheme}://127.0.0.1:${scheme === 'etsi004' ? kme.etsi004 : kme.https}${query}`,
-      ...{ 'kme-cert': file('cert'), 'kme-key': file('key'), 'kme-ca': file('ca') },
-    });
-  };
+  const { variant } = api;
+  const start = (mode: 'client' | 'server', connect: string): End =>
+    startEnd(mode, serviceSettings({ mode, connect, kmes, api, materials }));
   const ends: End[] = [];
   try {
     const server = start('server', '127.0.0.1:9');
@@ -110,10 +97,8 @@ export async function metroLink(
       record(`${name} at ${METRO_KEYS_PER_SECOND} keys a second, % of a core`, variant, percent);
     }
     record('keys a second used then', variant, (client.usedKeys - (before[1]?.usedKeys ?? 0)) / measuredSeconds);
-    const waits = client.waitsMs.sort((a, b) => a - b);
-    const quantile = (share: number): number => waits[Math.floor(share * (waits.length - 1))] ?? Number.NaN;
-    record('wait for a key, median, ms', variant, quantile(0.5));
-    record('wait for a key, p99, ms', variant, quantile(0.99));
+    record('wait for a key, median, ms', variant, quantile(client.waitsMs, 0.5));
+    record('wait for a key, p99, ms', variant, quantile(client.waitsMs, 0.99));
     record('asked for and not there, keys', variant, client.withoutKey);
     tell(client, `${METRO_KEYS_PER_SECOND} idle`);
     await delay(1_000 * IDLE_CALM_SECONDS);
@@ -124,6 +109,37 @@ export async function metroLink(
   } finally {
     for (const { child } of ends) await stop(child);
   }
+}
+
+/** As of a service in a configuration file. */
+export function serviceSettings({
+  mode,
+  connect,
+  kmes,
+  materials,
+  api: { scheme, query = '' },
+}: {
+  readonly mode: 'client' | 'server';
+  readonly connect: string;
+  readonly kmes: { readonly a: KmeEnd; readonly b: KmeEnd };
+  readonly api: ManagedApi;
+  readonly materials: Materials;
+}): object {
+  const isClient = mode === 'client';
+  const kme = isClient ? kmes.a : kmes.b;
+  const file = (name: 'cert' | 'key' | 'ca'): string => {
+    const path = join(materials.folder, `kme-of-${mode}.${name}`);
+    writeFileSync(path, kme.tls[name], { mode: 0o600 });
+    return path;
+  };
+  const [sae, peerSae] = isClient ? ['siteA', 'siteB'] : ['siteB', 'siteA'];
+  return {
+    ...{ name: 'bench', mode, accept: '127.0.0.1:0', connect, ca: materials.ca, sae, 'peer-sae': [peerSae] },
+    cert: isClient ? materials.clientCert : materials.serverCert,
+    key: isClient ? materials.clientKey : materials.serverKey,
+    kme: `${scheme}://127.0.0.1:${scheme === 'etsi004' ? kme.etsi004 : kme.https}${query}`,
+    ...{ 'kme-cert': file('cert'), 'kme-key': file('key'), 'kme-ca': file('ca') },
+  };
 }
 
 function startEnd(mode: 'client' | 'server', settings: object): End {

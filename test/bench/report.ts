@@ -24,6 +24,12 @@ export function median(values: readonly number[]): number {
     : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2;
 }
 
+/** NaN of nothing. */
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(share * (sorted.length - 1))] ?? Number.NaN;
+}
+
 /** Rounds are interleaved, so that the n-th sample of each pair met the same weather: ratios are taken round by round. */
 export function summarise(samples: readonly Sample[], reference: string): Row[] {
   const series = new Map<string, Map<string, number[]>>();

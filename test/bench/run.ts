@@ -4,7 +4,7 @@
  *   npm run bench                                  everything, 3 rounds
  *   npm run bench -- --only bulk --rounds 5        one part
  *   npm run bench -- --only keys --seconds 5       key delivery alone, without peers
- *   npm run bench -- --only keys --api skip        key management over one API alone (40 s a round)
+ *   npm run bench -- --only keys --api skip        key management over one API alone (80 s a round)
  *   npm run bench -- --json bench.json             the samples too
  *
  * Rounds are interleaved (every pair once, then again), because the machine's
