@@ -72,6 +72,8 @@ export class DrawerLink {
   readonly #streams = new Map<string, { readonly ksid: Uint8Array; peerChunkBytes: number | undefined }>();
   /** Keys that the channel knows. It announces them again by itself after a reconnect. */
   readonly #announced = new Map<string, QkdKeyReference>();
+  /** Keys that were used since the channel was told last. */
+  readonly #used: QkdKeyReference[] = [];
   /** Keys for which the channel has no room yet: quota, or one at a time as a probe. */
   #waiting: KeyToAnnounce[] = [];
   #pool: DrawerPoolPort | undefined;
@@ -96,6 +98,7 @@ export class DrawerLink {
   attachPool(pool: DrawerPoolPort): void {
     this.#pool = pool;
     this.#ticker = setInterval(() => {
+      this.#forgetUsed();
       this.#queue.run(() => this.#options.machine.tick(this.#options.nowMs()));
       this.#announceWaiting();
     }, TICK_MS);
@@ -112,6 +115,7 @@ export class DrawerLink {
   // The connection.
 
   connected(connection: GreetedConnection): void {
+    this.#forgetUsed();
     this.#connection = connection;
     this.#stateSaid = undefined;
     this.#outgoing = new Outgoing((bytes) => connection.send(bytes));
@@ -119,6 +123,7 @@ export class DrawerLink {
   }
 
   receive(bytes: Uint8Array): void {
+    this.#forgetUsed();
     this.#queue.run(() => this.#options.machine.receive(bytes, this.#options.nowMs()));
     this.#announceWaiting();
   }
@@ -158,6 +163,7 @@ export class DrawerLink {
   }
 
   announceKeys(keys: readonly KeyToAnnounce[]): void {
+    this.#forgetUsed();
     // The pool's loan of the secrets ends with this call; what must wait is copied.
     const fresh = keys.filter(({ reference }) => !this.#announced.has(this.#options.referenceText(reference)));
     const announced = this.#waiting.length > 0 ? 0 : this.#announce(fresh);
@@ -165,6 +171,7 @@ export class DrawerLink {
   }
 
   dropKeys(references: readonly QkdKeyReference[]): void {
+    this.#forgetUsed();
     for (const reference of references) {
       const text = this.#options.referenceText(reference);
       this.#forgetWaiting(text);
@@ -172,15 +179,15 @@ export class DrawerLink {
     }
   }
 
-  /** A handshake was completed with it. */
+  /** A handshake was completed with it. The peer needs no word of it, so the channel hears before anything else happens there. */
   keyUsed(reference: QkdKeyReference): void {
-    if (this.#announced.delete(this.#options.referenceText(reference))) {
-      this.#queue.run(() => this.#options.machine.keyUsed(reference));
-    }
-    this.#announceWaiting();
+    this.#used.push(reference);
+    // They wait for its room.
+    if (this.#waiting.length > 0) this.#announceWaiting();
   }
 
   closeStream(ksid: Uint8Array): void {
+    this.#forgetUsed();
     if (this.#streams.delete(hex(ksid))) this.#queue.run(() => this.#options.machine.endStream(ksid));
   }
 
@@ -246,7 +253,17 @@ export class DrawerLink {
     this.#pool?.streamOpened(ksid, chunkBytes);
   }
 
+  /** Together, as each costs a fraction of what it would cost by itself, within a handshake. */
+  #forgetUsed(): void {
+    if (this.#used.length === 0) return;
+    const { machine, referenceText } = this.#options;
+    for (const reference of this.#used.splice(0)) {
+      if (this.#announced.delete(referenceText(reference))) this.#queue.run(() => machine.keyUsed(reference));
+    }
+  }
+
   #announceWaiting(): void {
+    this.#forgetUsed();
     if (this.#waiting.length === 0) return;
     const waiting = this.#waiting;
     this.#waiting = [];

@@ -136,4 +136,90 @@ describe('what the key channel carries', () => {
     ]);
     link.stop();
   });
+
+  describe('of a used key nothing is sent, and the channel hears of it', () => {
+    const key = (id: string) => ({
+      reference: { api: 'skip', drawer: 'siteA', keyId: Uint8Array.of(id.charCodeAt(0)) } as const,
+      secret: new SecretBytes(new Uint8Array(32)),
+      expiresAtMs: 1_000_000,
+    });
+    const nameOf = ({ keyId }: { readonly keyId: Uint8Array }): string => String.fromCharCode(...keyId);
+    let done: string[];
+    let link: DrawerLink;
+
+    /** A link whose machine has room for `quota` keys, and that has announced a and b. */
+    const started = (quota: number): void => {
+      done = [];
+      const held = new Set<string>();
+      const noting = (what: string) => () => {
+        done.push(what);
+        return [];
+      };
+      const machine = {
+        takeOver: noting('takeOver'),
+        receive: noting('receive'),
+        tick: noting('tick'),
+        keyDropped: noting('dropped'),
+        endStream: noting('endStream'),
+        openStream: () => [],
+        disconnected: () => {},
+        announceRoom: () => quota - held.size,
+        announce: (keys: readonly ReturnType<typeof key>[]) => {
+          for (const { reference } of keys) held.add(nameOf(reference));
+          done.push(`announce ${keys.map(({ reference }) => nameOf(reference)).join('')}`);
+          return [];
+        },
+        keyUsed: (reference: { readonly keyId: Uint8Array }) => {
+          held.delete(nameOf(reference));
+          done.push(`used ${nameOf(reference)}`);
+          return [];
+        },
+      };
+      link = new DrawerLink({
+        machine: machine as never,
+        nowMs: () => 0,
+        referenceText: (reference) => nameOf(reference as never),
+        onMismatch: () => {},
+        onQuarantine: () => {},
+        onBug: (error) => {
+          throw error;
+        },
+        stateReason: () => undefined,
+      });
+      link.attachPool({ channelDown: () => {} } as never);
+      link.announceKeys([key('a'), key('b')]);
+      done = [];
+    };
+    afterEach(() => link.stop());
+
+    const occasions: Readonly<Record<string, { readonly act: () => void; readonly what: string }>> = {
+      'it receives': { act: () => link.receive(new Uint8Array()), what: 'receive' },
+      'a second is over': { act: () => mock.timers.tick(1_000), what: 'tick' },
+      'it is on another connection': {
+        act: () => link.connected({ greeting: {} as never, send: () => {}, hangUp: () => {} }),
+        what: 'takeOver',
+      },
+      'it announces': { act: () => link.announceKeys([key('c')]), what: 'announce c' },
+      'a key is dropped': { act: () => link.dropKeys([key('b').reference]), what: 'dropped' },
+      'a stream is closed': { act: () => link.closeStream(Uint8Array.of(1)), what: 'endStream' },
+    };
+    for (const [name, { act, what }] of Object.entries(occasions)) {
+      it(`before ${name}`, () => {
+        started(10);
+        link.announceStream(Uint8Array.of(1), {} as never);
+        link.keyUsed(key('a').reference);
+        expect(done).to.deep.equal([]);
+        act();
+        expect(done).to.deep.equal(['used a', what]);
+      });
+    }
+
+    it('at once, where others wait for its room', () => {
+      started(2);
+      link.announceKeys([key('c'), key('d')]);
+      expect(done).to.deep.equal([]);
+      link.keyUsed(key('a').reference);
+      expect(done).to.deep.equal(['used a', 'announce c']);
+    });
+  });
 });
