@@ -131,7 +131,11 @@ class PoolWatch {
   }
 
   #rate(keys: number | null): number | null {
-    if (keys === null) return null;
+    if (keys === null) {
+      // Across a gap there is no rate: the key manager may have been started again, without its store.
+      this.#readings = [];
+      return null;
+    }
     const atMs = this.#options.clock.now();
     this.#readings = [...this.#readings.filter((one) => atMs - one.atMs <= RATE_WINDOW_MS), { atMs, keys }];
     const [first] = this.#readings;

@@ -1,6 +1,7 @@
 /** `qstunnel keys`: the report of a program that stands alone, and what it prints. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -47,6 +48,10 @@ describe('key report of key managers', () => {
     // What was more than a minute ago counts no more.
     expect(await read(40, 120_000)).to.include({ ratePerSecond: null });
     expect(await read(50, 10_000)).to.include({ ratePerSecond: 1 });
+    answer = () => Promise.reject(new KdiError(KdiErrorCode.connect, 'it is being started again'));
+    await watched.read(quiet);
+    expect(await read(0, 1_000), 'an empty store after a restart').to.include({ state: 'empty', ratePerSecond: null });
+    expect(await read(10, 2_000)).to.include({ ratePerSecond: 5 });
   });
 
   it('faults, the last five, newest first; and what each means for the state', async () => {
@@ -150,6 +155,9 @@ describe('qstunnel keys', () => {
     const report: KeyReport = JSON.parse(stdout);
     expect(report).to.include({ ok: true, source: 'kme' });
     expect(report.pools).to.have.length(1);
+    const docs = readFileSync(new URL('../../docs/doctor.md', import.meta.url), 'utf8');
+    for (const field of Object.keys(report.pools[0] ?? {}))
+      expect(docs).to.match(new RegExp(`^\\|.*\`${field}\`.* \\|`, 'm'));
     expect(report.pools[0]).to.include({
       service: 'db',
       peerSae: 'siteB',
