@@ -126,3 +126,45 @@ describe('kdi-client/failover/failover-lookup: a 004 stream', () => {
     await stream.close();
   });
 });
+
+describe('kdi-client/failover/failover-lookup: keys by ID', () => {
+  class IdKme extends FakeSource {
+    override readonly api = 'skip';
+    override readonly needsStream = false;
+  }
+  const key = { api: 'skip', drawer: 'siteA', keyId: new Uint8Array(16).fill(1) } as const;
+  let a: IdKme;
+  let b: IdKme;
+  let stream: LookupStream;
+  beforeEach(async () => {
+    const clock = new VirtualClock();
+    [a, b] = [new IdKme(clock), new IdKme(clock)];
+    const source = new FailoverSource({ members: [{ source: a }, { source: b }], clock, random: () => 0.5 });
+    stream = await source.openLookup('siteA');
+  });
+  afterEach(async () => {
+    await stream.close();
+    expect([a.streamsOpen, b.streamsOpen], 'streams left open').to.deep.equal([0, 0]);
+  });
+
+  it('one that has none available, as SKIP says by 503, hides no other one that has the key', async () => {
+    a.lookupError = KdiErrorCode.insufficientKey;
+    const { secret } = await stream.lookup(key);
+    secret.wipe();
+    expect([a.lookups, b.lookups]).to.deep.equal([1, 1]);
+  });
+
+  it('one that has none available says more than one that does not know the key, whoever was asked first', async () => {
+    for (const [first, second] of [
+      [KdiErrorCode.insufficientKey, KdiErrorCode.keyNotFound],
+      [KdiErrorCode.keyNotFound, KdiErrorCode.insufficientKey],
+    ] as const) {
+      [a.lookupError, b.lookupError] = [first, second];
+      const code = await stream.lookup(key).then(
+        () => undefined,
+        (error: KdiError) => error.code,
+      );
+      expect(code, `${first}, ${second}`).to.equal(KdiErrorCode.insufficientKey);
+    }
+  });
+});

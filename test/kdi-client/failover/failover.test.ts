@@ -111,6 +111,9 @@ describe('kdi-client/failover/circuit-breaker', () => {
     expect(breaker.admit()).to.equal(true);
     breaker.record();
     expect(breaker.state).to.equal('closed');
+    breaker.record(failure);
+    await clock.advance(1_000);
+    expect(breaker.state, 'the rests begin with the first again').to.equal('half-open');
   });
 
   it('does not take an empty store, a missing peer or our own abort for a sick KME', () => {

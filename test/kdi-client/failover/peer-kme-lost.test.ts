@@ -131,6 +131,34 @@ describe('kdi-client/pool: the peer gets no keys from its KME', () => {
     expect(new Set(announced.map(({ reference }) => referenceText(reference))).size).to.equal(announced.length);
   });
 
+  it('lost again after keys that it had: it is given the first, short patience, and not a longer one', async () => {
+    const source = new FailoverSource({
+      members: [{ source: first }, { source: second }],
+      clock,
+      random: () => 0.5,
+      failBackAfterMs: 600_000,
+    });
+    start(source);
+    await settle();
+    peerHas.delete('kme-1');
+    await useAll();
+    await clock.advance(5_000);
+    expect(pool.ready, 'of the second').to.equal(KEYS_AHEAD);
+    const waiting = announced.findLast(({ kme }) => kme === 'kme-1');
+
+    // The second one's other end is lost, the first one's is back.
+    peerHas = new Set(['kme-1']);
+    await useAll();
+    await clock.advance(2_900);
+    expect(source.kme, 'before its time').to.equal('kme-2');
+    await clock.advance(1_100);
+    expect(source.kme, 'within 5 s').to.equal('kme-1');
+    // Its key that was waited for is there now, and others follow.
+    pool.markReady((waiting as { reference: QkdKeyReference }).reference);
+    await settle();
+    expect(pool.ready, 'of the first').to.equal(KEYS_AHEAD);
+  });
+
   it('from none of two: they are tried in turn, one key each, after longer and longer waits', async () => {
     const source = new FailoverSource({
       members: [{ source: first }, { source: second }],
