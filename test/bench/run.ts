@@ -41,7 +41,8 @@ const options = await yargs(process.argv.slice(2))
   .option('only', { choices: ['bulk', 'handshakes', 'keys'] as const, describe: 'one part alone' })
   .option('api', {
     choices: Object.keys(METRO_APIS) as MetroApi[],
-    describe: 'with --only keys: key management at the rate of a metro link over this API, and nothing else',
+    describe:
+      'with --only keys: key management and waits at the rate of a metro link over this API alone, 80 s a round',
   })
   .option('json', { type: 'string', describe: 'write all samples to this file' })
   .check(({ api, only }) => api === undefined || only === 'keys' || '--api needs --only keys')
