@@ -1,6 +1,7 @@
 import type { CommandModule } from 'yargs';
 import { type DemoScene, runDemo } from '../demo/demo.ts';
 import { silentView, textView } from '../demo/view.ts';
+import { ownCommand } from '../own-command.ts';
 
 interface DemoArguments {
   readonly json: boolean;
@@ -73,7 +74,7 @@ Everything is running. Try:
   curl -d 'hello' http://127.0.0.1:${ports.records}/                    # the HTTP application, through the tunnel
   curl -d 'hello' http://127.0.0.1:${ports.http}/                    # the same, without it
   printf 'hello\\n' | nc -N 127.0.0.1 ${ports.telemetry}                       # the TCP application, through the tunnel
-  qstunnel client --accept 127.0.0.1:0 --connect 127.0.0.1:${ports['tunnel-records']} \\
+  ${ownCommand()} client --accept 127.0.0.1:0 --connect 127.0.0.1:${ports['tunnel-records']} \\
     --cert ${files.cert} --key ${files.key} --ca ${files.ca} \\
     --sae siteA --peer-sae siteB --kme ${kmes[0]}
 

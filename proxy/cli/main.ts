@@ -131,9 +131,11 @@ async function buildParser(args: readonly string[], version: string): Promise<Ar
     })
     .epilogue('Exit status: 0 done, 1 failed, 2 wrong usage or configuration. "qstunnel COMMAND --help" has examples.');
   if (fromFile) return parser.command(await loadRunConfig());
-  parser = parser
-    .option('config', { type: 'string', describe: 'Run the services of this YAML file instead of a command' })
-    .demandCommand(1, NO_COMMAND);
+  if (chosen === undefined) {
+    parser = parser
+      .option('config', { type: 'string', describe: 'Run the services of this YAML file instead of a command' })
+      .demandCommand(1, NO_COMMAND);
+  }
   for (const command of COMMANDS) {
     parser = command === chosen ? parser.command(await command.load()) : parser.command(command.name, command.describe);
   }
@@ -156,6 +158,8 @@ interface Usage {
   getDescriptions(): Record<string, string | undefined>;
   /** The first of each is the command as it is declared: `qstunnel certs issue <name>` without the program's name. */
   getCommands(): readonly (readonly unknown[])[];
+  /** The first of the first: what the command that was found calls its usage, with `$0` for the program's name. */
+  getUsage(): readonly (readonly (string | undefined)[])[];
 }
 
 const NO_COMMAND = 'say what to do, as in "qstunnel demo"; "qstunnel --help" lists the commands';
@@ -173,8 +177,11 @@ function parsingFailure(message: string, args: readonly string[], usage: Usage):
   const stray = args.find((arg) => arg.startsWith('-'));
   if (message === NO_COMMAND && stray !== undefined) return usageError(unknownText(optionName(stray), args, usage));
   if (message.startsWith('Not enough non-option arguments')) {
-    return usageError(`an argument is missing; ${SEE_HELP}`);
+    const form = usage.getUsage()[0]?.[0]?.split('\n')[0]?.replace('$0', 'qstunnel');
+    return usageError(`an argument is missing; ${form === undefined ? SEE_HELP : `write ${form}`}`);
   }
+  const bare = /^Not enough arguments following: (.*)$/.exec(message);
+  if (bare !== null) return usageError(`--${bare[1]} needs a value`);
   const choice = BAD_CHOICE.exec(message);
   if (choice !== null) return usageError(`--${choice[1]} is ${choice[2]}, allowed: ${choice[3]?.replaceAll('"', '')}`);
   return usageError(message.charAt(0).toLowerCase() + message.slice(1).replace(/\s*\n\s*/g, ' '));
@@ -242,15 +249,21 @@ function oneLine(text: string): string {
 function ignore(): void {}
 
 /**
- * A reader that went away, such as `head`, is no failure of ours. Told of it
- * late, when a command is over, and so for as long as the process lasts.
+ * Told of failed writes late, when a command is over, and so for as long as
+ * the process lasts. A reader that went away, such as `head`, is no failure of ours.
  */
 function outliveReaders(): void {
-  for (const stream of [process.stdout, process.stderr]) {
-    if (!stream.listeners('error').includes(ignoreBrokenPipe)) stream.on('error', ignoreBrokenPipe);
-  }
+  if (!process.stdout.listeners('error').includes(stdoutFailed)) process.stdout.on('error', stdoutFailed);
+  if (!process.stderr.listeners('error').includes(stderrFailed)) process.stderr.on('error', stderrFailed);
 }
 
-function ignoreBrokenPipe(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE') throw error;
+function stdoutFailed(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE') return;
+  process.stderr.write(`qstunnel: ${CliErrorCode.file}: stdout can not be written (${error.code})\n`);
+  process.exitCode = ExitCode.failed;
+}
+
+/** There is no other place left to say it. */
+function stderrFailed(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') process.exitCode = ExitCode.failed;
 }

@@ -1,5 +1,6 @@
 /** What `qstunnel sim up` shows. */
 import type { BlockReport, Simulator, SimulatorEvent } from '../../qkd-sim/index.ts';
+import { ownCommand } from '../own-command.ts';
 import type { SimFiles } from './sim-folder.ts';
 
 /** On a terminal, how often the line of progress is drawn anew. */
@@ -114,6 +115,7 @@ function blockText(report: BlockReport, droppedBytes: number, simulator: Simulat
 function readyText(simulator: Simulator, saes: readonly [SimFiles, SimFiles]): string {
   const [a, b] = simulator.kmes;
   const [saeA, saeB] = saes;
+  const us = ownCommand();
   const curlTls = ({ cert, key, ca }: SimFiles) => `--cert ${shell(cert)} --key ${shell(key)} --cacert ${shell(ca)}`;
   const tls = ({ cert, key, ca }: SimFiles) => `--cert ${shell(cert)} --key ${shell(key)} --ca ${shell(ca)}`;
   return `
@@ -129,14 +131,14 @@ Draw a key at one end, and fetch the same one at the other by its key_ID:
 
 Have both key managers examined:
 
-  qstunnel doctor kme ${a.etsi014} --sae ${shell(saeA.saeId)} --peer-sae ${shell(saeB.saeId)} ${tls(saeA)} \\
+  ${us} doctor kme ${a.etsi014} --sae ${shell(saeA.saeId)} --peer-sae ${shell(saeB.saeId)} ${tls(saeA)} \\
     --peer ${b.etsi014} --peer-cert ${shell(saeB.cert)} --peer-key ${shell(saeB.key)}
 
 Join two sites, each in a terminal of its own, with any server behind 127.0.0.1:8080:
 
-  qstunnel server --accept 127.0.0.1:8443 --connect 127.0.0.1:8080 ${tls(saeB)} \\
+  ${us} server --accept 127.0.0.1:8443 --connect 127.0.0.1:8080 ${tls(saeB)} \\
     --sae ${shell(saeB.saeId)} --peer-sae ${shell(saeA.saeId)} --kme ${b.etsi004}
-  qstunnel client --accept 127.0.0.1:8081 --connect 127.0.0.1:8443 ${tls(saeA)} \\
+  ${us} client --accept 127.0.0.1:8081 --connect 127.0.0.1:8443 ${tls(saeA)} \\
     --sae ${shell(saeA.saeId)} --peer-sae ${shell(saeB.saeId)} --kme ${a.etsi004}
   curl http://127.0.0.1:8081/
 

@@ -255,8 +255,10 @@ class ServiceResolver {
     if (service.verifyHost !== undefined && service.mode === 'server') {
       this.#conflict('verify-host', 'is for services of mode client: the certificates of clients name no host');
     }
-    const same = addressText(service.accept) === addressText(service.connect);
-    if (same) this.#conflict('connect', `is the address that is accepted on, ${addressText(service.accept)}`);
+    const { accept, connect } = service;
+    const chosen = 'path' in accept || accept.port !== 0;
+    if (chosen && addressText(accept) === addressText(connect))
+      this.#conflict('connect', `is the address that is accepted on, ${addressText(accept)}`);
   }
 
   /** `auth: psk`: what stock peers can do, and what is known of a key without its announcement. */

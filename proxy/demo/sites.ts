@@ -1,6 +1,7 @@
 /** The two sites of the demo: certificates, and a proxy on each with a tap on the line between. */
 import { createCa, issueLeaf, writeCredential } from '../../certs/index.ts';
 import type { Simulator } from '../../qkd-sim/index.ts';
+import { ownCommand } from '../own-command.ts';
 import { ChildProxy } from './child-proxy.ts';
 import type { LegacyApp } from './legacy-apps.ts';
 import { type SiteConfig, yamlOf } from './site-configs.ts';
@@ -54,7 +55,7 @@ export async function startSites(
   cleanUps: CleanUps,
 ) {
   const run = (name: string, file: string) => {
-    view.line(`$ qstunnel --config ${file}`);
+    view.line(`$ ${ownCommand()} --config ${file}`);
     const proxy = new ChildProxy(name, ['--config', file]);
     cleanUps.push(() => proxy.stop());
     return proxy;

@@ -7,6 +7,7 @@ import {
   namedGroupInfo,
   namedGroupName,
   TlsError,
+  TlsErrorCode,
 } from '../../tls-ext/index.ts';
 import type { RelayCounts, TlsConnection } from '../data-path/index.ts';
 import { errorCode, errorText, ProxyErrorCode } from '../errors.ts';
@@ -19,6 +20,14 @@ import type { KeyProvenance } from './settings.ts';
 /** Exporter label of the fingerprint that both ends log. */
 const FINGERPRINT_LABEL = 'EXPORTER-qstunnel-fingerprint';
 const FINGERPRINT_BYTES = 8;
+/** How connections end every day, in no order and for no fault of ours or of whom we connect to. */
+const ORDINARY_ENDS: ReadonlySet<string> = new Set([
+  ProxyErrorCode.applicationReset,
+  ProxyErrorCode.peerReset,
+  ProxyErrorCode.idleTimeout,
+  ProxyErrorCode.shutdown,
+  TlsErrorCode.truncated,
+]);
 const NOTHING_MOVED: RelayCounts = { bytesToPeer: 0, bytesFromPeer: 0 };
 
 /** The key of a handshake, as the log shows it. */
@@ -120,8 +129,9 @@ export class ConnectionJournal {
     this.#finished = true;
     const durationMs = hundredths(performance.now() - this.#startMs);
     const established = this.#record.mode !== undefined && this.#record.mode !== 'refused';
-    const event = { event: 'connection', ...this.#record, ...counts, durationMs, ...describeFailure(failure) } as const;
-    if (established) this.#log.info(event);
+    const how = describeFailure(failure);
+    const event = { event: 'connection', ...this.#record, ...counts, durationMs, ...how } as const;
+    if (established && (how.code === undefined || ORDINARY_ENDS.has(how.code))) this.#log.info(event);
     else this.#log.warn(event);
   }
 

@@ -90,8 +90,11 @@ function listenError(address: SocketAddress, error: unknown): ProxyError {
       });
     case 'EADDRNOTAVAIL':
       return new ProxyError(ProxyErrorCode.listen, `${where} is not an address of this machine`, { cause: error });
-    case 'EACCES':
-      return new ProxyError(ProxyErrorCode.listen, `no permission to listen on ${where}`, { cause: error });
+    case 'EACCES': {
+      // libuv says so of a path in a folder that does not exist, too.
+      const folder = 'path' in address ? ', or there is no such folder' : '';
+      return new ProxyError(ProxyErrorCode.listen, `no permission to listen on ${where}${folder}`, { cause: error });
+    }
     default:
       return new ProxyError(ProxyErrorCode.listen, `cannot listen on ${where}: ${errorText(error)}`, { cause: error });
   }

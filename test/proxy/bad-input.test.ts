@@ -253,6 +253,21 @@ describe('limits and addresses', () => {
     await application.close();
   });
 
+  it('a unix socket in a folder that is not there: says that it may be that', async () => {
+    const application = await TestApplication.echo();
+    const path = '/nowhere/socket';
+    const service = await loadedService({ mode: 'server', connect: application.address, accept: { path } });
+    const error = await startServices([service], { log: new CapturedLog().log }).then(
+      () => undefined,
+      (reason) => reason,
+    );
+    expect(error).to.include({
+      code: 'ERR_PROXY_LISTEN',
+      message: `no permission to listen on unix:${path}, or there is no such folder`,
+    });
+    await application.close();
+  });
+
   it('closes what is above max-connections, and serves again when there is room', async () => {
     const application = await TestApplication.echo();
     const limits = { ...DEFAULT_LIMITS, maxConnections: 2 };

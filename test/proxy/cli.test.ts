@@ -53,16 +53,18 @@ describe('proxy cli', () => {
       ['certs init --frobnicate', 'unknown option --frobnicate; "--help" lists what there is'],
       ['--vresion', 'unknown option --vresion; did you mean --version?'],
       ['--confg x', 'unknown option --confg; did you mean --config?'],
-      ['--config', 'not enough arguments following: config'],
+      ['--config', '--config needs a value'],
+      ['sim up --config x', 'unknown option --config; "--help" lists what there is'],
       ['server --peer-say x', 'unknown option --peer-say; did you mean --peer-sae?'],
       ['client --keys-ahead many', '--keys-ahead needs a number'],
       ['client --require foo', '--require is "foo", allowed: qkd-and-pqc, qkd, pqc, qkd-or-pqc'],
       ['certs init --dir', '--dir needs a value'],
-      ['sim up --preset', 'not enough arguments following: preset'],
-      ['doctor peer x:1 --require', 'not enough arguments following: require'],
-      ['client --require', 'not enough arguments following: require'],
+      ['sim up --preset', '--preset needs a value'],
+      ['doctor peer x:1 --require', '--require needs a value'],
+      ['client --require', '--require needs a value'],
       ['certs init --days ten', '--days needs a number'],
-      ['certs issue', 'an argument is missing; "--help" lists what there is'],
+      ['certs issue', 'an argument is missing; write qstunnel certs issue <name> [options]'],
+      ['certs show', 'an argument is missing; write qstunnel certs show <files..>'],
       ['certs issue a --profile root', '--profile is "root", allowed: proxy, sae, kme'],
       ['certs issue ../a', 'NAME becomes a file name: letters, digits, ".", "_" and "-", not "ca"'],
     ];
@@ -106,6 +108,15 @@ describe('proxy cli', () => {
     ]) {
       expect((await run(...args)).stdout, args.join(' ')).to.equal('');
     }
+  });
+
+  it('complains once of an address that is none', async () => {
+    const credentials = ['--cert', 'a', '--key', 'b', '--ca', 'c', '--sae', 'x', '--peer-sae', 'y'];
+    const { stderr } = await run('client', '--accept', 'here', '--connect', 'there', ...credentials);
+    const message = 'must be HOST:PORT, PORT (on loopback), [IPv6]:PORT or unix:/path';
+    expect(stderr).to.equal(
+      `qstunnel: ERR_CONFIG_VALUE: --accept: ${message}\nqstunnel: ERR_CONFIG_VALUE: --connect: ${message}\n`,
+    );
   });
 
   it('names the line of a configuration file', async () => {
@@ -202,6 +213,27 @@ describe('proxy cli', () => {
       );
       expect(status).to.equal(0);
       expect(stdout).to.equal('qstunnel <command> [options]\n0\n');
+    });
+
+    it('lives on when that happens to what a command prints when it is done', async () => {
+      const child = spawn(process.execPath, [BIN, 'certs', 'show', 'pki/siteA.pem'], { cwd: directory, stdio: 'pipe' });
+      child.stdout.destroy();
+      let stderr = '';
+      child.stderr.setEncoding('utf8').on('data', (text: string) => {
+        stderr += text;
+      });
+      const [code] = (await once(child, 'close')) as [number];
+      expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' });
+    });
+
+    it('says in one line that its output can not be written', () => {
+      const { status, stderr } = spawnSync(
+        'bash',
+        ['-c', `exec "${process.execPath}" "${BIN}" certs show pki/siteA.pem > /dev/full`],
+        { cwd: directory, encoding: 'utf8' },
+      );
+      expect(stderr).to.equal('qstunnel: ERR_CLI_FILE: stdout can not be written (ENOSPC)\n');
+      expect(status).to.equal(1);
     });
 
     it('opens no inspector on SIGUSR1', async () => {

@@ -156,7 +156,7 @@ describe('the data path', () => {
     socket.write('x');
     const [error] = await once(socket, 'error');
     expect(error).to.have.property('code', 'ECONNRESET');
-    expect(await sites.serverLog.next('connection')).to.include({ code: 'ERR_PROXY_APPLICATION_RESET' });
+    expect(await sites.serverLog.next('connection')).to.include({ level: 'info', code: 'ERR_PROXY_APPLICATION_RESET' });
   });
 
   it('ends in order towards the client when the application is down, and says so in the log', async () => {
@@ -166,7 +166,7 @@ describe('the data path', () => {
     expect((await collect(socket)).length).to.equal(0);
     socket.destroy();
     const line = await sites.serverLog.next('connection');
-    expect(line).to.include({ code: 'ERR_PROXY_BACKEND_CONNECT', mode: 'pqc' });
+    expect(line).to.include({ level: 'warn', code: 'ERR_PROXY_BACKEND_CONNECT', mode: 'pqc' });
     expect(line.error).to.match(/^no connection to the application: .*ECONNREFUSED/);
     expect((await sites.clientLog.next('connection')).code).to.equal(undefined);
     application = await TestApplication.echo();
