@@ -37,7 +37,7 @@ export function detach(output: Uint8Array): void {
 const headers = new Array<Uint8Array | undefined>(MAX_CIPHERTEXT_BYTES + 1);
 
 /** The header of a protected record. Shared, so not to be changed. */
-export function protectedHeader(ciphertextBytes: number): Uint8Array {
+function protectedHeader(ciphertextBytes: number): Uint8Array {
   const cached = headers[ciphertextBytes];
   if (cached !== undefined) return cached;
   const header = new Uint8Array(RECORD_HEADER_BYTES);

@@ -33,7 +33,7 @@ export const LEGACY_RECORD_VERSION = 0x0303;
 export const LEGACY_CLIENT_HELLO_VERSION = 0x0301;
 
 /** Full-size records that one bulk buffer holds. */
-export const RECORDS_PER_BULK_BUFFER = 32;
+const RECORDS_PER_BULK_BUFFER = 32;
 /** Size of every buffer of a `BufferPool`: 32 protected records of full size, headers included. */
 export const BULK_BUFFER_BYTES = RECORDS_PER_BULK_BUFFER * (MAX_PLAINTEXT_BYTES + RECORD_OVERHEAD_BYTES);
 /** Below this much application data, a buffer of the exact size is cheaper than a pooled one. */
