@@ -58,6 +58,8 @@ describe('doctor: a key manager as it should be', () => {
         pair: { wrapPeer: (peer, ownKmeId) => (ownKmeId === 'kme-a' ? disagreeing(peer) : peer) },
       });
       expect(verdict).to.include({ ok: false, keysEqual: false });
+      // Each comparison that found it says so, that of the client's own draws too.
+      for (const { id, ok, detail } of verdict.checks) if (id === 'keys-equal') expect(ok, detail).to.equal(false);
       expect(failedOf(verdict)).to.include('keys-equal');
       expect(verdict.checks.find(({ id }) => id === 'keys-equal')?.detail).to.include('different keys');
     });
