@@ -111,8 +111,10 @@ export class SkipSource implements KeySource {
     };
   }
 
-  async status(_peerSaeId: string, options: CallOptions = {}): Promise<KmeStatus> {
-    const { entropy, localSystemID } = await this.capabilities(options);
+  async status(peerSaeId: string, options: CallOptions = {}): Promise<KmeStatus> {
+    const capabilities = await this.capabilities(options);
+    this.#expectPeer(capabilities, peerSaeId);
+    const { entropy, localSystemID } = capabilities;
     return { entropy, sourceKmeId: localSystemID };
   }
 

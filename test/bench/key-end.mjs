@@ -3,15 +3,17 @@
  * the whole key service of a proxy, with its key channel over TLS, and no
  * connection of an application. The drawer takes and commits keys at even
  * intervals, as handshakes would, so many a second as the last line on stdin
- * said (`20 idle`: its timer fires as often, and takes none); the answerer looks
- * up and burns those whose references it reads there. Each line to the drawer,
- * and `collect` to the answerer, begins with the garbage of before collected.
+ * said; the answerer looks up and burns those whose references it reads there.
+ * Each line to the drawer, and `collect` to the answerer, begins with the
+ * garbage of before collected. In mode `bare` there is no key service: the
+ * timer fires and the report is made as in the drawer, and nothing else, which
+ * is what the measurement itself costs.
  * A line of JSON a second says {used, waitsMs, withoutKey, cpuMicroseconds}: the
  * references of the keys that were used since the last one, how long each took,
  * how many were not there, and the CPU time since the start. The answerer's
  * first line has the `address` at which it listens.
  *
- * Argument: JSON {mode, settings}; `settings` as of a service in a configuration file.
+ * Argument: JSON {mode, settings}; `settings` as of a client's or server's service in a configuration file.
  */
 import { randomBytes } from 'node:crypto';
 import { createInterface } from 'node:readline';
@@ -39,26 +41,7 @@ const [
 const LOOPBACK = '127.0.0.1:1';
 
 const { mode, settings } = JSON.parse(process.argv[2]);
-const [config] = parseConfig(JSON.stringify({ services: [settings] }), './bench.yaml').services;
-const { identity, trust } = await loadCredentials(config.credentials);
-const service = { config, identity, trust, kmes: await Promise.all(config.kmes.map(withFiles)) };
-const log = createLog({ level: 'info' });
-const keys = new KeyServices([service], { log, clock: systemClock, ledger: await openLedger(undefined) });
-const tunnel = {
-  ...config,
-  service: config.name,
-  ownSae: config.sae,
-  peer: { trust, peerSae: config.peerSae, requireAuth: config.requireAuth },
-  groups: [tls.NamedGroup.x25519MlKem768],
-  cipherSuites: [tls.CipherSuite.aes256GcmSha384],
-  signatureSchemes: tls.signatureSchemes.map(({ codePoint }) => codePoint),
-};
-const ports = {
-  log,
-  bufferPool: new BulkBufferPool(),
-  random: randomBytes,
-  identity: { chain: identity.chainDer, ...tls.signingKeyFromPkcs8(identity.privateKeyPkcs8) },
-};
+const keyService = mode === 'bare' ? undefined : await openKeyService();
 
 const used = [];
 /** How long each key took to be had, as a connection asks for it before its handshake. */
@@ -66,25 +49,59 @@ const waitsMs = [];
 let withoutKey = 0;
 // Ends with whoever started it.
 const told = createInterface(process.stdin).on('close', () => process.exit());
-if (mode === 'client') {
-  const drawer = keys.clientKeys(service, tunnel, ports);
-  let timer;
-  told.on('line', (line) => {
-    const [timesPerSecond, what] = line.split(' ');
-    clearInterval(timer);
-    globalThis.gc();
-    timer = setInterval(() => what === 'idle' || spend(drawer), 1_000 / Number(timesPerSecond));
-  });
+if (keyService === undefined) {
+  const reference = { api: 'skip', drawer: 'siteA', keyId: randomBytes(16) };
+  atEvenIntervals(() => used.push(reference));
 } else {
-  const serving = keys.serverKeys(service);
-  const { address } = await startServerTunnel({ ...ports, settings: tunnel, ...serving });
-  report({ address: addressText(address) });
-  told.on('line', (references) => {
-    if (references === 'collect') globalThis.gc();
-    else for (const reference of references.split(' ')) burn(serving.keys, reference);
-  });
+  const { service, keys, tunnel, ports } = keyService;
+  if (mode === 'client') {
+    const drawer = keys.clientKeys(service, tunnel, ports);
+    atEvenIntervals(() => spend(drawer));
+  } else {
+    const serving = keys.serverKeys(service);
+    const { address } = await startServerTunnel({ ...ports, settings: tunnel, ...serving });
+    report({ address: addressText(address) });
+    told.on('line', (references) => {
+      if (references === 'collect') globalThis.gc();
+      else for (const reference of references.split(' ')) burn(serving.keys, reference);
+    });
+  }
 }
 setInterval(() => report({}), 1_000);
+
+async function openKeyService() {
+  const [config] = parseConfig(JSON.stringify({ services: [settings] }), './bench.yaml').services;
+  const { identity, trust } = await loadCredentials(config.credentials);
+  const service = { config, identity, trust, kmes: await Promise.all(config.kmes.map(withFiles)) };
+  const log = createLog({ level: 'info' });
+  const keys = new KeyServices([service], { log, clock: systemClock, ledger: await openLedger(undefined) });
+  const tunnel = {
+    ...config,
+    service: config.name,
+    ownSae: config.sae,
+    peer: { trust, peerSae: config.peerSae, requireAuth: config.requireAuth },
+    groups: [tls.NamedGroup.x25519MlKem768],
+    cipherSuites: [tls.CipherSuite.aes256GcmSha384],
+    signatureSchemes: tls.signatureSchemes.map(({ codePoint }) => codePoint),
+  };
+  const ports = {
+    log,
+    bufferPool: new BulkBufferPool(),
+    random: randomBytes,
+    identity: { chain: identity.chainDer, ...tls.signingKeyFromPkcs8(identity.privateKeyPkcs8) },
+  };
+  return { service, keys, tunnel, ports };
+}
+
+/** As often a second as the last line on stdin said. */
+function atEvenIntervals(spendOne) {
+  let timer;
+  told.on('line', (timesPerSecond) => {
+    clearInterval(timer);
+    globalThis.gc();
+    timer = setInterval(spendOne, 1_000 / Number(timesPerSecond));
+  });
+}
 
 function report(more) {
   const { user, system } = process.cpuUsage();

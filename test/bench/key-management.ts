@@ -24,8 +24,6 @@ export const METRO_KEYS_PER_SECOND = 20;
 const WARM_UP = { keysPerSecond: 500, seconds: 20 } as const;
 /** In which the pools come down to the depth of the lower rate. */
 const CALM_SECONDS = 8;
-/** In which the last keys are burnt at the other end. */
-const IDLE_CALM_SECONDS = 3;
 /** An end reports once a second; a measurement is the sum of several. */
 export const MIN_SECONDS = 10;
 
@@ -80,10 +78,12 @@ export async function metroLink(
     ends.push(client);
     client.onUsed = (references) => server.child.stdin.write(`${references.join(' ')}\n`);
     const tell = ({ child }: End, line: string): boolean => child.stdin.write(`${line}\n`);
-    tell(client, `${WARM_UP.keysPerSecond}`);
+    const bare = startEnd('bare', {});
+    ends.push(bare);
+    for (const end of [client, bare]) tell(end, `${WARM_UP.keysPerSecond}`);
     await delay(1_000 * WARM_UP.seconds);
     // What the warm-up left would be collected within the measurement, or after it.
-    tell(client, `${METRO_KEYS_PER_SECOND}`);
+    for (const end of [client, bare]) tell(end, `${METRO_KEYS_PER_SECOND}`);
     tell(server, 'collect');
     await delay(1_000 * CALM_SECONDS);
     const before = ends.map(({ cpuMicroseconds, usedKeys }) => ({ cpuMicroseconds, usedKeys }));
@@ -91,21 +91,19 @@ export async function metroLink(
     client.withoutKey = 0;
     const measuredSeconds = Math.max(MIN_SECONDS, seconds);
     await delay(1_000 * measuredSeconds);
-    for (const [i, name] of ['answerer', 'drawer'].entries()) {
+    for (const [i, name] of [
+      `answerer at ${METRO_KEYS_PER_SECOND} keys a second`,
+      `drawer at ${METRO_KEYS_PER_SECOND} keys a second`,
+      "of the drawer's, the bench's timer and report",
+    ].entries()) {
       const [was, is] = [before[i], ends[i]] as [(typeof before)[number], End];
       const percent = (is.cpuMicroseconds - was.cpuMicroseconds) / 1e4 / measuredSeconds;
-      record(`${name} at ${METRO_KEYS_PER_SECOND} keys a second, % of a core`, variant, percent);
+      record(`${name}, % of a core`, variant, percent);
     }
     record('keys a second used then', variant, (client.usedKeys - (before[1]?.usedKeys ?? 0)) / measuredSeconds);
     record('wait for a key, median, ms', variant, quantile(client.waitsMs, 0.5));
     record('wait for a key, p99, ms', variant, quantile(client.waitsMs, 0.99));
     record('asked for and not there, keys', variant, client.withoutKey);
-    tell(client, `${METRO_KEYS_PER_SECOND} idle`);
-    await delay(1_000 * IDLE_CALM_SECONDS);
-    const idleFrom = client.cpuMicroseconds;
-    await delay(1_000 * measuredSeconds);
-    const idlePercent = (client.cpuMicroseconds - idleFrom) / 1e4 / measuredSeconds;
-    record(`drawer with the timer and no keys, % of a core`, variant, idlePercent);
   } finally {
     for (const { child } of ends) await stop(child);
   }
@@ -142,7 +140,7 @@ export function serviceSettings({
   };
 }
 
-function startEnd(mode: 'client' | 'server', settings: object): End {
+function startEnd(mode: 'client' | 'server' | 'bare', settings: object): End {
   const child = spawn(process.execPath, ['--expose-gc', END, JSON.stringify({ mode, settings })], {
     stdio: ['pipe', 'pipe', 'ignore'],
   });

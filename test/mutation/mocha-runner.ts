@@ -18,6 +18,7 @@ import {
   toMutantRunResult,
 } from '@stryker-mutator/api/test-runner';
 import Mocha from 'mocha';
+import '../property-seed.ts';
 
 /** What instrumented code reads and writes; the name is Stryker's default namespace. */
 interface Instrumentation {

@@ -273,7 +273,8 @@ describe('kdi-client/skip: a source against a key provider', () => {
     const error = await errorOf(source.openDraw('siteX'));
     expect(error.code).to.equal(KdiErrorCode.noQkdConnection);
     expect(error.message).to.contain('site[B-D], lab-*');
-    expect(provider.requests).to.have.length(1);
+    expect((await errorOf(source.status('siteX'))).message).to.equal(error.message);
+    expect(provider.requests).to.have.length(2);
   });
 
   it('entropy: what was asked for, or an error', async () => {

@@ -9,6 +9,7 @@ import {
   MAX_KEYS_PER_BATCH,
   MessageFramer,
 } from '../../../tls-ext/key-channel/index.ts';
+import { MAX_MESSAGE_BYTES } from '../../../tls-ext/key-channel/limits.ts';
 import { anyMessage } from './any-message.ts';
 import { bytesOf, ksidOf, qos, reference004, reference014 } from './fixtures.ts';
 
@@ -177,9 +178,18 @@ describe('key channel messages', () => {
       { type: 'keys', batch: 0, ttlSeconds: 1, keys: [{ reference, check: bytesOf(15, 0) }] },
       { type: 'dropped', reason: 'unused', references: [] },
       { type: 'results', batch: 0, results: [{ position: 128, status: 'pending' }] },
+      { type: 'stream', ksid: ksidOf(1), qos: { ...qos, metadataMimetype: 'é' } },
+      { type: 'stream', ksid: ksidOf(1), qos: { ...qos, metadataMimetype: '\u007f' } },
+      { type: 'stream', ksid: ksidOf(1), qos: { ...qos, metadataMimetype: 'x'.repeat(256) } },
     ] as const satisfies KeyChannelMessage[]) {
       expect(() => encodeMessage(message), JSON.stringify(message)).to.throw(RangeError);
     }
+  });
+
+  it('carry every printable character of a media type', () => {
+    const metadataMimetype = String.fromCharCode(...Array.from({ length: 0x5f }, (_, i) => 0x20 + i));
+    const message: KeyChannelMessage = { type: 'stream', ksid: ksidOf(1), qos: { ...qos, metadataMimetype } };
+    expect(decodeFramed(encodeMessage(message))).to.deep.equal(message);
   });
 });
 
@@ -206,6 +216,11 @@ describe('key channel framing', () => {
 
   it('refuses a length beyond the bound before the body comes', () => {
     expect(codeOf(() => [...new MessageFramer().push(fromHex('11014001'))])).to.equal('ERR_KEYCHANNEL_DECODE');
+    // At the bound it waits, and judges what comes.
+    const framer = new MessageFramer();
+    expect([...framer.push(fromHex('11014000'))]).to.deep.equal([]);
+    expect([...framer.push(new Uint8Array(MAX_MESSAGE_BYTES - 1))]).to.deep.equal([]);
+    expect(codeOf(() => [...framer.push(new Uint8Array(1))])).to.equal('ERR_KEYCHANNEL_DECODE');
   });
 
   it('refuses an empty message as soon as its header is there', () => {
