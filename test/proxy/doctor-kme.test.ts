@@ -80,7 +80,7 @@ describe('qstunnel doctor kme', () => {
       [[...here, '--knid', 'chosen'], /unknown option --knid/],
       [[...here, '--unknown-key-status', 'abc'], /--unknown-key-status needs a number/],
       [[...here, '--unknown-key-status', '200'], /--unknown-key-status is an HTTP status from 400 to 599, and not 200/],
-      [[...here, '--ksid'], /[Nn]ot enough arguments following: ksid/],
+      [[...here, '--ksid'], /--ksid needs a value/],
       [[...here.slice(0, 3), ...names], /--cert is missing/],
     ];
     for (const [args, expected] of cases) {
