@@ -5,9 +5,9 @@
  * intervals, as handshakes would, so many a second as the last line on stdin
  * said; the answerer looks up and burns those whose references it reads there.
  * Each line to the drawer, and `collect` to the answerer, begins with the
- * garbage of before collected. In mode `bare` there is no key service: the
- * timer fires and the report is made as in the drawer, and nothing else, which
- * is what the measurement itself costs.
+ * garbage of before collected. In modes `bare-client` and
+ * `bare-server` there is no key service: timer, lines and reports are those of
+ * the drawer or the answerer, which is what the measurement itself costs.
  * A line of JSON a second says {used, waitsMs, withoutKey, cpuMicroseconds}: the
  * references of the keys that were used since the last one, how long each took,
  * how many were not there, and the CPU time since the start. The answerer's
@@ -41,7 +41,7 @@ const [
 const LOOPBACK = '127.0.0.1:1';
 
 const { mode, settings } = JSON.parse(process.argv[2]);
-const keyService = mode === 'bare' ? undefined : await openKeyService();
+const keyService = mode.startsWith('bare-') ? undefined : await openKeyService();
 
 const used = [];
 /** How long each key took to be had, as a connection asks for it before its handshake. */
@@ -49,9 +49,11 @@ const waitsMs = [];
 let withoutKey = 0;
 // Ends with whoever started it.
 const told = createInterface(process.stdin).on('close', () => process.exit());
-if (keyService === undefined) {
+if (mode === 'bare-client') {
   const reference = { api: 'skip', drawer: 'siteA', keyId: randomBytes(16) };
   atEvenIntervals(() => used.push(reference));
+} else if (mode === 'bare-server') {
+  atEachReference((reference) => used.push(reference));
 } else {
   const { service, keys, tunnel, ports } = keyService;
   if (mode === 'client') {
@@ -61,10 +63,7 @@ if (keyService === undefined) {
     const serving = keys.serverKeys(service);
     const { address } = await startServerTunnel({ ...ports, settings: tunnel, ...serving });
     report({ address: addressText(address) });
-    told.on('line', (references) => {
-      if (references === 'collect') globalThis.gc();
-      else for (const reference of references.split(' ')) burn(serving.keys, reference);
-    });
+    atEachReference((reference) => burn(serving.keys, reference));
   }
 }
 setInterval(() => report({}), 1_000);
@@ -103,6 +102,13 @@ function atEvenIntervals(spendOne) {
   });
 }
 
+function atEachReference(useOne) {
+  told.on('line', (line) => {
+    if (line === 'collect') globalThis.gc();
+    else for (const reference of line.split(' ')) useOne(tls.decodeQkdKeyReference(tls.fromHex(reference)));
+  });
+}
+
 function report(more) {
   const { user, system } = process.cpuUsage();
   const said = {
@@ -132,10 +138,9 @@ function spend(drawer) {
 }
 
 /** The same for a server. */
-function burn(answerer, text) {
-  const reference = tls.decodeQkdKeyReference(tls.fromHex(text));
+function burn(answerer, reference) {
   const answer = answerer.lookUp({ offered: [{ reference }], certWithExternPsk: true }, LOOPBACK);
-  if (answer.decision === undefined || !answer.burn()) throw new Error(`no key ${text}`);
+  if (answer.decision === undefined || !answer.burn()) throw new Error('no key of this reference');
   answer.decision.psk.secret.wipe();
   used.push(reference);
 }

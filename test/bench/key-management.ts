@@ -76,15 +76,21 @@ export async function metroLink(
     while (server.address === '') await once(server.child.stdout, 'data');
     const client = start('client', server.address);
     ends.push(client);
-    client.onUsed = (references) => server.child.stdin.write(`${references.join(' ')}\n`);
     const tell = ({ child }: End, line: string): boolean => child.stdin.write(`${line}\n`);
-    const bare = startEnd('bare', {});
-    ends.push(bare);
-    for (const end of [client, bare]) tell(end, `${WARM_UP.keysPerSecond}`);
+    const [bareClient, bareServer] = [startEnd('bare-client', {}), startEnd('bare-server', {})] as const;
+    ends.push(bareClient, bareServer);
+    const [drawers, answerers] = [
+      [client, bareClient],
+      [server, bareServer],
+    ];
+    client.onUsed = (references) => {
+      for (const end of answerers) tell(end, references.join(' '));
+    };
+    for (const end of drawers) tell(end, `${WARM_UP.keysPerSecond}`);
     await delay(1_000 * WARM_UP.seconds);
     // What the warm-up left would be collected within the measurement, or after it.
-    for (const end of [client, bare]) tell(end, `${METRO_KEYS_PER_SECOND}`);
-    tell(server, 'collect');
+    for (const end of drawers) tell(end, `${METRO_KEYS_PER_SECOND}`);
+    for (const end of answerers) tell(end, 'collect');
     await delay(1_000 * CALM_SECONDS);
     const before = ends.map(({ cpuMicroseconds, usedKeys }) => ({ cpuMicroseconds, usedKeys }));
     client.waitsMs = [];
@@ -95,6 +101,7 @@ export async function metroLink(
       `answerer at ${METRO_KEYS_PER_SECOND} keys a second`,
       `drawer at ${METRO_KEYS_PER_SECOND} keys a second`,
       "of the drawer's, the bench's timer and report",
+      "of the answerer's, the bench's orders and report",
     ].entries()) {
       const [was, is] = [before[i], ends[i]] as [(typeof before)[number], End];
       const percent = (is.cpuMicroseconds - was.cpuMicroseconds) / 1e4 / measuredSeconds;
@@ -140,7 +147,7 @@ export function serviceSettings({
   };
 }
 
-function startEnd(mode: 'client' | 'server' | 'bare', settings: object): End {
+function startEnd(mode: 'client' | 'server' | 'bare-client' | 'bare-server', settings: object): End {
   const child = spawn(process.execPath, ['--expose-gc', END, JSON.stringify({ mode, settings })], {
     stdio: ['pipe', 'pipe', 'ignore'],
   });
