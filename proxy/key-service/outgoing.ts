@@ -3,6 +3,7 @@
  * more is about to come: the results for a chunk of keys, or for several that
  * are looked up one by one, are then one record and one write, not one each.
  */
+
 /** How long bytes wait for others that are about to come, at most. */
 const WAIT_FOR_MORE_MS = 20;
 
