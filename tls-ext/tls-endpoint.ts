@@ -88,9 +88,7 @@ export class TlsEndpoint implements TlsEngine {
     if (this.#state === 'ended' || this.#readClosed) return [];
     return this.#call(() => {
       this.#readClosed = true;
-      // No alert is sent for it: the code of a truncation is the alert that is missing.
-      const error = new TlsError(TlsErrorCode.truncated, Alert.closeNotify, 'the connection ended without the alert');
-      this.#end(error, undefined);
+      this.#end(new TlsError(TlsErrorCode.truncated, undefined, 'the connection ended without close_notify'), undefined);
     });
   }
 

@@ -35,14 +35,17 @@ export const TlsErrorCode = {
 } as const;
 export type TlsErrorCode = (typeof TlsErrorCode)[keyof typeof TlsErrorCode];
 
-/** A peer's misbehaviour or a failed negotiation. `alert` is what was sent, or what the peer sent when `code` is `ERR_TLS_PEER_ALERT`. */
+/**
+ * A peer's misbehaviour or a failed negotiation. `alert` is what was sent, or what the peer sent when `code` is
+ * `ERR_TLS_PEER_ALERT`; absent for a truncation, which nobody is left to be told of.
+ */
 export class TlsError extends Error {
   override readonly name = 'TlsError';
   readonly code: TlsErrorCode;
-  readonly alert: Alert;
+  readonly alert: Alert | undefined;
 
-  constructor(code: TlsErrorCode, alert: Alert, message: string, options?: ErrorOptions) {
-    super(`${message} (${alertName(alert)})`, options);
+  constructor(code: TlsErrorCode, alert: Alert | undefined, message: string, options?: ErrorOptions) {
+    super(alert === undefined ? message : `${message} (${alertName(alert)})`, options);
     this.code = code;
     this.alert = alert;
   }

@@ -148,7 +148,7 @@ export class ConnectionJournal {
 /** A failure as the log shows it: the most specific code, and the alert if one was sent or received. */
 export function describeFailure(failure: Error | undefined): { code?: string; error?: string; alert?: string } {
   if (failure === undefined) return {};
-  const alert = failure instanceof TlsError ? { alert: alertName(failure.alert) } : {};
+  const alert = failure instanceof TlsError && failure.alert !== undefined ? { alert: alertName(failure.alert) } : {};
   // That the peer's certificate was refused says little; why it was is in the cause.
   const cause = failure instanceof TlsError && errorCode(failure.cause) !== undefined ? failure.cause : failure;
   return { code: errorCode(cause) ?? ProxyErrorCode.internal, error: errorText(cause), ...alert };

@@ -45,7 +45,7 @@ function helloWith(opaque: readonly Extension[]): Uint8Array {
   });
 }
 
-function alertOf(run: () => unknown): number {
+function alertOf(run: () => unknown): Alert | undefined {
   try {
     run();
   } catch (error) {

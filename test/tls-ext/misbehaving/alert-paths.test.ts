@@ -11,7 +11,7 @@ import { isNamedTest } from './named-tests.ts';
 /** Words of an error, and the title of the test that meets it, with its placeholders in braces. */
 const otherTests: Readonly<Record<string, string>> = {
   'too much data while the handshake waits for a decision': 'for a PSK keeps what arrives, up to a bound',
-  'the connection ended without the alert': 'without close_notify is a truncation',
+  'the connection ended without close_notify': 'without close_notify is a truncation',
   'ML-KEM decapsulation failed': 'of {what} is internal_error, and the peer learns no more',
   'internal error': 'of {what} is internal_error, and the peer learns no more',
   'malformed public key in certificate': 'keys of no scheme, malformed keys and off-curve keys are refused',

@@ -24,7 +24,7 @@ function protectedReader(): RecordReader {
 }
 
 /** The alert of the fault that `next` comes to, and what came out in front of it. */
-function faultOf(reader: RecordReader): { alert: Alert; before: OpenedRecord[] } {
+function faultOf(reader: RecordReader): { alert: Alert | undefined; before: OpenedRecord[] } {
   const before: OpenedRecord[] = [];
   for (;;) {
     try {
@@ -41,7 +41,7 @@ function faultOf(reader: RecordReader): { alert: Alert; before: OpenedRecord[] }
   }
 }
 
-function alertFor(reader: RecordReader, bytes: Uint8Array): Alert {
+function alertFor(reader: RecordReader, bytes: Uint8Array): Alert | undefined {
   reader.receive(bytes);
   return faultOf(reader).alert;
 }
