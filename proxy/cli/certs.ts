@@ -1,6 +1,5 @@
 /** `qstunnel certs init|issue|show`: a small CA in a folder. */
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import type { Argv, CommandModule } from 'yargs';
@@ -17,15 +16,14 @@ import {
   keyNameOf,
   type LeafProfile,
   parseCertificate,
-  writeCredential,
 } from '../../certs/index.ts';
 import { CliError, CliErrorCode } from './cli-error.ts';
+import { findPemFile, readPemFile, writePemFiles } from './pem-file.ts';
 
 const PROFILES: readonly LeafProfile[] = ['proxy', 'sae', 'kme'];
 /** Names become file names. */
 const FILE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const CA_NAME = 'ca';
-const MAX_FILE_BYTES = 1024 * 1024;
 
 /** Names of algorithms as options have them. */
 const ALGORITHMS: Readonly<Record<string, KeyAlgorithm>> = {
@@ -113,7 +111,7 @@ async function init({ dir = '.', name = 'qstunnel CA', days, algorithm }: InitAr
     nowMs: Date.now(),
     validityDays: days,
   });
-  const files = await save(dir, CA_NAME, ca);
+  const files = await writePemFiles(dir, CA_NAME, ca);
   process.stdout.write(`${files.cert}\n${files.key}\n`);
 }
 
@@ -174,7 +172,7 @@ async function issue(argv: IssueArguments): Promise<void> {
     nowMs: Date.now(),
     validityDays: days,
   });
-  const files = await save(dir, name, leaf);
+  const files = await writePemFiles(dir, name, leaf);
   process.stdout.write(`${files.cert}\n${files.key}\n`);
 }
 
@@ -189,7 +187,7 @@ function showOptions(parser: Argv): Argv<ShowArguments> {
 async function show({ files, json }: ShowArguments): Promise<void> {
   const shown: CertificateFacts[] = [];
   for (const file of files) {
-    const pem = await readBounded(file);
+    const pem = await readPemFile(file);
     for (const der of certificatesOfPem(pem)) shown.push(factsOf(file, parseCertificate(der), Date.now()));
   }
   if (json) process.stdout.write(`${JSON.stringify(shown, null, 2)}\n`);
@@ -248,33 +246,10 @@ function factsText(facts: CertificateFacts): string {
   return `${facts.file}\n${written.map(([label, value]) => `  ${label.padEnd(9)}${value}\n`).join('')}`;
 }
 
-async function save(dir: string, name: string, credential: Credential) {
-  try {
-    return await writeCredential(dir, name, credential);
-  } catch (error) {
-    const { code, path } = error as NodeJS.ErrnoException;
-    if (code === 'EEXIST')
-      throw fileError(`${path} is there already and is not overwritten; move it away, or choose another --dir`);
-    throw fileError(`${path ?? dir} can not be written (${code ?? 'unknown'})`);
-  }
-}
-
 async function readCaFile(path: string, dir: string): Promise<string> {
-  try {
-    return await readBounded(path);
-  } catch (error) {
-    throw fileError(`${(error as Error).message}; "qstunnel certs init --dir ${dir}" makes a CA`);
-  }
-}
-
-async function readBounded(path: string): Promise<string> {
-  try {
-    const bytes = await readFile(path);
-    if (bytes.length <= MAX_FILE_BYTES) return bytes.toString('utf8');
-  } catch (error) {
-    throw fileError(`${path} can not be read (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`);
-  }
-  throw fileError(`${path} is too large for a PEM file`);
+  const text = await findPemFile(path);
+  if (text !== undefined) return text;
+  throw new CliError(CliErrorCode.file, `${path} is not there; "qstunnel certs init --dir ${dir}" makes a CA`);
 }
 
 function addressText(octets: Uint8Array): string {
@@ -282,10 +257,6 @@ function addressText(octets: Uint8Array): string {
   const groups = Buffer.from(octets).toString('hex').match(/.{4}/g) ?? [];
   // The URL parser writes IPv6 addresses in their short form.
   return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1);
-}
-
-function fileError(message: string): CliError {
-  return new CliError(CliErrorCode.file, message);
 }
 
 function usage(message: string): CliError {

@@ -214,7 +214,7 @@ async function tlsOf(prefix: '' | 'peer-', given: AccessArguments): Promise<KmeT
         `--${prefix}${name} is missing: the key manager wants ${whose} certificate (--${prefix}cert, --${prefix}key), and we its CA (--${prefix}ca)`,
       );
     }
-    return readPemFile(`--${prefix}${name}`, path);
+    return readPemFile(path, `--${prefix}${name}`);
   };
   const wrong = kmePin?.find((pin) => !SHA256_HEX.test(pin));
   if (wrong !== undefined) throw usage(`--${prefix}kme-pin is a SHA-256 in hex: 64 digits, with or without colons`);

@@ -112,8 +112,8 @@ async function readFiles(argv: PeerArguments): Promise<{ identity?: Identity; tr
   const identity =
     cert === undefined || key === undefined
       ? undefined
-      : usable('--cert and --key', loadIdentity, await readPemFile('--cert', cert), await readPemFile('--key', key));
-  const trust = ca === undefined ? undefined : usable('--ca', loadTrust, await readPemFile('--ca', ca));
+      : usable('--cert and --key', loadIdentity, await readPemFile(cert, '--cert'), await readPemFile(key, '--key'));
+  const trust = ca === undefined ? undefined : usable('--ca', loadTrust, await readPemFile(ca, '--ca'));
   return { ...(identity === undefined ? {} : { identity }), ...(trust === undefined ? {} : { trust }) };
 }
 

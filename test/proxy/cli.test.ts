@@ -189,6 +189,28 @@ describe('proxy cli', () => {
       expect(readFileSync(join(directory, 'pki/ca.key'), 'utf8')).to.equal(before);
     });
 
+    it("leaves no half of a pair where the other half is somebody else's", () => {
+      writeFileSync(join(directory, 'pki/taken.pem'), 'mine');
+      const { status, stderr } = program('certs', 'issue', 'taken', '--dir', 'pki');
+      expect(status).to.equal(1);
+      expect(stderr).to.match(/^qstunnel: ERR_CLI_FILE: pki\/taken.pem is there already and is not overwritten.*\n$/);
+      expect(readFileSync(join(directory, 'pki/taken.pem'), 'utf8')).to.equal('mine');
+      expect(existsSync(join(directory, 'pki/taken.key'))).to.equal(false);
+    });
+
+    it('says which folder can not be made, and makes those above it', function () {
+      if (process.platform !== 'linux') return this.skip();
+      for (const [dir, message] of [
+        ['/proc/x', 'the folder /proc/x can not be made: nothing can be made in the one above it'],
+        ['pki/ca.pem/x', 'the folder pki/ca.pem can not be made: it is a file'],
+      ] as const) {
+        const { status, stderr } = program('certs', 'init', '--dir', dir);
+        expect({ status, stderr }).to.deep.equal({ status: 1, stderr: `qstunnel: ERR_CLI_FILE: ${message}\n` });
+      }
+      expect(program('certs', 'init', '--dir', 'a/b//c/').status).to.equal(0);
+      expect(statSync(join(directory, 'a/b')).mode & 0o777).to.equal(0o700);
+    });
+
     it('shows no private key', () => {
       const shown = program('certs', 'show', 'pki/siteA.key');
       expect(shown).to.include({ status: 1, stdout: '' });

@@ -148,6 +148,18 @@ describe('proxy: qstunnel sim up', function () {
     expect((await readdir(dir)).length).to.equal(10);
   });
 
+  it('answers a folder that can not be made, or is none, in one line', async function () {
+    if (process.platform !== 'linux') return this.skip();
+    for (const [dir, message] of [
+      ['/proc/x/y', 'the folder /proc/x can not be made: nothing can be made in the one above it'],
+      [BIN, `${BIN}/ca.pem can not be read: what should be a folder above it is a file`],
+    ] as const) {
+      const program = simUp('--dir', dir);
+      expect(await program.exited).to.equal(1);
+      expect(program.stderr).to.equal(`qstunnel: ERR_CLI_FILE: ${message}\n`);
+    }
+  });
+
   it('ends cleanly when it is told to before there are keys', async () => {
     const program = simUp('--speed', '0.001', '--eve', '0.5');
     await program.line((line) => line.includes('Waiting for its first keys'));
