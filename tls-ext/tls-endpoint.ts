@@ -88,7 +88,10 @@ export class TlsEndpoint implements TlsEngine {
     if (this.#state === 'ended' || this.#readClosed) return [];
     return this.#call(() => {
       this.#readClosed = true;
-      this.#end(new TlsError(TlsErrorCode.truncated, undefined, 'the connection ended without close_notify'), undefined);
+      this.#end(
+        new TlsError(TlsErrorCode.truncated, undefined, 'the connection ended without close_notify'),
+        undefined,
+      );
     });
   }
 

@@ -13,10 +13,9 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
+import { ROOT, relativeLinks } from './documents.ts';
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const { version, bin, exports, dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
 
 /** Without npm's own variables, which a test run by `npm test` inherits. */
@@ -101,10 +100,20 @@ describe('packaging', function () {
         'docs/qstunnel.schema.json',
       ]);
       const outside = files.filter(
-        (file) => !/^(?:dist|docs|proxy\/bin\.mjs$|scripts\/prepare\.mjs$|[A-Z]+(?:\.md)?$|package\.json$)/.test(file),
+        (file) =>
+          !/^(?:dist|docs|proxy\/bin\.mjs$|scripts\/prepare\.mjs$|tls-ext\/.*\.(?:md|pml)$|[A-Z]+(?:\.md)?$|package\.json$)/.test(
+            file,
+          ),
       );
       expect(outside).to.deep.equal([]);
       expect(files.filter((file) => /\.(?:key|pem)$|\.test\./.test(file))).to.deep.equal([]);
+    });
+
+    it('holds what its documents link to', () => {
+      const links = relativeLinks();
+      expect(links.length).to.be.greaterThan(40);
+      for (const { document, file } of links)
+        expect(files, `a link of ${document}`).to.include.members([document, file]);
     });
 
     it('imports nothing that is no dependency', () => {
