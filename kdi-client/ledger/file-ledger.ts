@@ -9,10 +9,11 @@
  * milliseconds since the epoch (u64), first 4 bytes of SHA-256 of the two.
  */
 import { createHash } from 'node:crypto';
-import { type FileHandle, open, readFile, rename, unlink } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { bytesEqual } from '../../tls-ext/bytes/index.ts';
 import { KdiError, KdiErrorCode } from '../errors.ts';
+import { lockForThisProcess } from './process-lock.ts';
 import { DEFAULT_LEDGER_RETENTION_MS, ExpiringNames, LEDGER_ID_BYTES, type SpentLedger } from './spent-ledger.ts';
 
 export interface FileLedgerOptions {
@@ -39,6 +40,7 @@ interface Pending {
 export class FileLedger implements SpentLedger {
   readonly #options: FileLedgerOptions;
   readonly #names: ExpiringNames;
+  readonly #unlock: () => Promise<void>;
   #file: FileHandle;
   #recordsInFile: number;
   #pending: Pending[] = [];
@@ -48,20 +50,22 @@ export class FileLedger implements SpentLedger {
   /** Opens or creates the ledger, mode 0600. Rejects with `ERR_KDI_LEDGER` if it is damaged, or in use by another process. */
   static async open(options: FileLedgerOptions): Promise<FileLedger> {
     const { path, nowMs, retentionMs = DEFAULT_LEDGER_RETENTION_MS } = options;
-    await lock(path);
+    let unlock = async (): Promise<void> => {};
     try {
+      unlock = await lockForThisProcess(path);
       const names = new ExpiringNames(nowMs, retentionMs);
       await load(path, names, nowMs());
-      return new FileLedger(options, names, await rewrite(path, names));
+      return new FileLedger(options, names, await rewrite(path, names), unlock);
     } catch (error) {
-      await unlink(lockPath(path));
+      await unlock();
       throw error instanceof KdiError ? error : ledgerError(path, error);
     }
   }
 
-  private constructor(options: FileLedgerOptions, names: ExpiringNames, file: FileHandle) {
+  private constructor(options: FileLedgerOptions, names: ExpiringNames, file: FileHandle, unlock: () => Promise<void>) {
     this.#options = options;
     this.#names = names;
+    this.#unlock = unlock;
     this.#file = file;
     this.#recordsInFile = names.size;
   }
@@ -88,7 +92,7 @@ export class FileLedger implements SpentLedger {
     if (this.#broken?.message === CLOSED) return;
     this.#broken = new KdiError(KdiErrorCode.ledger, CLOSED);
     await this.#file.close();
-    await unlink(lockPath(this.#options.path));
+    await this.#unlock();
   }
 
   #append(records: Uint8Array): Promise<void> {
@@ -195,62 +199,33 @@ async function rewrite(path: string, names: ExpiringNames): Promise<FileHandle> 
     return file;
   } catch (error) {
     await file.close();
+    await rm(temporary, { force: true });
     throw error;
   }
 }
 
-// One process per file: two would not see each other's names.
-
-function lockPath(path: string): string {
-  return `${path}.lock`;
-}
-
-async function lock(path: string): Promise<void> {
-  const owner = await processName(process.pid);
-  for (let attempt = 0; attempt < 2; attempt++) {
-    try {
-      const file = await open(lockPath(path), 'wx', 0o600);
-      await file.writeFile(owner);
-      await file.close();
-      return;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw ledgerError(path, error);
-      const holder = (await readFile(lockPath(path), 'utf8').catch(() => '')).trim();
-      const pid = Number(holder.split(' ')[0]);
-      if (holder === owner || (pid > 0 && (await processName(pid)) === holder)) {
-        throw new KdiError(
-          KdiErrorCode.ledger,
-          `ledger ${path} is in use by process ${pid}; give each process its own`,
-        );
-      }
-      // Left behind by a process that crashed.
-      await unlink(lockPath(path)).catch(() => {});
-    }
-  }
-  throw new KdiError(KdiErrorCode.ledger, `ledger ${path} is being locked by another process`);
-}
-
-/** A process's ID and, where the system tells, its start time: an ID alone may belong to another one after a reboot. */
-async function processName(pid: number): Promise<string> {
-  try {
-    const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-    // Field 22, counted after the command's name, which may hold spaces.
-    return `${pid} ${stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]}`;
-  } catch {
-    return isRunning(pid) ? String(pid) : '';
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
-}
-
 function ledgerError(path: string, cause: unknown): KdiError {
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new KdiError(KdiErrorCode.ledger, `ledger ${path} can't be used: ${reason}`, { cause });
+  return new KdiError(KdiErrorCode.ledger, `ledger ${path} can't be used: ${reasonOf(path, cause)}`, { cause });
+}
+
+/** What the system said, and what to do about it. */
+function reasonOf(path: string, cause: unknown): string {
+  const said = cause instanceof Error ? cause.message : String(cause);
+  const folder = dirname(path);
+  switch ((cause as NodeJS.ErrnoException | undefined)?.code) {
+    case 'ENOENT':
+    case 'ENOTDIR':
+      return `there is no folder ${folder}; make it, or name a file in another one`;
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+      return `this user may not write in ${folder} (${said})`;
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return `there is no space left in ${folder} (${said})`;
+    case 'EISDIR':
+      return 'it is a folder; name a file';
+    default:
+      return said;
+  }
 }

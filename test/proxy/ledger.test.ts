@@ -192,6 +192,11 @@ describe('the ledger of the program', function () {
     expect(await strange.exited).to.include({ code: 1 });
     expect(strange.messages.join('\n')).to.match(/ERR_KDI_LEDGER.*not a ledger/);
     expect(strange.lines).to.deep.equal([]);
+    const nowhere = server('etsi014://127.0.0.1:1', 'no-such-folder/ledger');
+    expect(await nowhere.exited).to.include({ code: 1 });
+    expect(nowhere.messages.join('\n')).to.match(
+      /^qstunnel: ERR_KDI_LEDGER: ledger .* can't be used: there is no folder .*no-such-folder; make it/,
+    );
   });
 });
 

@@ -13,6 +13,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { expect } from 'chai';
 import { FileLedger, KdiErrorCode } from '../../../kdi-client/index.ts';
 import {
@@ -82,8 +83,9 @@ describe('kdi-client/ledger/file-ledger', () => {
     expect((await kdiErrorOf(folder.open())).message).to.match(/in use by process/);
     await folder.opened[0]!.close();
     const dead = spawnSync(process.execPath, ['-e', '']).pid;
-    await writeFile(`${folder.path}.lock`, `${dead} 12345`);
+    await writeFile(`${folder.path}.lock.${dead}-12345-00000000`, '');
     expect(await (await folder.open()).spend(ids(1))).to.deep.equal([true]);
+    expect(await locksOf(folder.path), 'what it left is taken away').to.have.length(1);
   });
 
   it('drops expired records when it is opened', async () => {
@@ -149,14 +151,22 @@ describe('kdi-client/ledger/file-ledger', () => {
     expect((await kdiErrorOf(folder.open())).message).to.match(/larger than 1073741824 bytes/);
   });
 
-  it('a path that is a folder, or in none, is said with its cause', async () => {
+  it('a path that is a folder, or in none, or in a file, is said with its cause', async () => {
     await mkdir(folder.path);
     const isFolder = await kdiErrorOf(folder.open());
-    expect(isFolder.message).to.match(/ledger .* can't be used: EISDIR/);
+    expect(isFolder.message).to.equal(`ledger ${folder.path} can't be used: it is a folder; name a file`);
     expect(isFolder.cause).to.have.property('code', 'EISDIR');
     await rmdir(folder.path);
-    const nowhere = FileLedger.open({ path: join(folder.path, 'ledger'), nowMs: () => 0 });
-    expect((await kdiErrorOf(nowhere)).message).to.match(/can't be used: ENOENT/);
+    const path = join(folder.path, 'ledger');
+    const nowhere = await kdiErrorOf(FileLedger.open({ path, nowMs: () => 0 }));
+    expect(nowhere).to.include({
+      code: KdiErrorCode.ledger,
+      message: `ledger ${path} can't be used: there is no folder ${folder.path}; make it, or name a file in another one`,
+    });
+    expect(nowhere.cause).to.have.property('code', 'ENOENT');
+    await writeFile(folder.path, '');
+    const inFile = await kdiErrorOf(FileLedger.open({ path, nowMs: () => 0 }));
+    expect(inFile.message).to.equal(nowhere.message);
   });
 
   describe('once most of it has expired', () => {
@@ -261,12 +271,18 @@ describe('kdi-client/ledger/file-ledger', () => {
   });
 
   describe('its lock', () => {
-    const lockPath = () => `${folder.path}.lock`;
-    const startOf = async (pid: number) => (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ')[1]!.split(' ')[19];
+    const lockOf = (owner: string) => `${folder.path}.lock.${owner}`;
+    const nameOf = async (pid: number) => {
+      const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
+      const bootId = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
+      return `${pid}-${stat.split(') ')[1]!.split(' ')[19]}-${bootId.slice(0, 8)}`;
+    };
 
-    it('names its process, with its start', async () => {
-      await folder.open();
-      expect(await readFile(lockPath(), 'utf8')).to.equal(`${process.pid} ${await startOf(process.pid)}`);
+    it('names its process, with its start, and goes with it', async () => {
+      const ledger = await folder.open();
+      expect(await locksOf(folder.path)).to.deep.equal([lockOf(await nameOf(process.pid))]);
+      await ledger.close();
+      expect(await locksOf(folder.path)).to.deep.equal([]);
     });
 
     it('of another process that runs counts, by whose number a user finds it', async () => {
@@ -275,8 +291,10 @@ describe('kdi-client/ledger/file-ledger', () => {
       });
       try {
         await once(other.stdout, 'data');
-        await writeFile(lockPath(), `${other.pid} ${await startOf(other.pid as number)}\n`);
+        const lock = lockOf(await nameOf(other.pid as number));
+        await writeFile(lock, '');
         expect((await kdiErrorOf(folder.open())).message).to.include(`in use by process ${other.pid};`);
+        expect(await locksOf(folder.path), 'of whoever was here first').to.deep.equal([lock]);
       } finally {
         other.stdin.end();
         await once(other, 'exit');
@@ -284,27 +302,65 @@ describe('kdi-client/ledger/file-ledger', () => {
       expect((await folder.open()).size).to.equal(0);
     });
 
-    for (const [what, text] of [
-      ['whose number runs, but began at another time', `${process.pid} 12345`],
-      ['that is empty', ''],
+    for (const [what, owner] of [
+      ['whose number runs, but began at another time', `${process.pid}-12345-00000000`],
+      ['that names nobody', ''],
       ['that names no process', 'nobody'],
-      ['of process 0', '0 1'],
+      ['of process 0', '0'],
     ] as const) {
       it(`${what} does not count`, async () => {
-        await writeFile(lockPath(), text);
+        await writeFile(lockOf(owner), '');
         expect(await (await folder.open()).spend(ids(1))).to.deep.equal([true]);
-        expect(await readFile(lockPath(), 'utf8')).to.match(new RegExp(`^${process.pid} `));
+        expect(await locksOf(folder.path)).to.deep.equal([lockOf(await nameOf(process.pid))]);
       });
     }
 
-    it('that can not be taken away is said', async () => {
-      await mkdir(lockPath());
-      expect((await kdiErrorOf(folder.open())).message).to.match(/is being locked by another process/);
+    it('of a process that is gone does no harm where it can not be taken away', async () => {
+      await mkdir(lockOf('1-12345-00000000'));
+      expect(await (await folder.open()).spend(ids(1))).to.deep.equal([true]);
+    });
+
+    it('is one at most, also where several start at once after a crash', async function () {
+      this.timeout(60_000);
+      const script = join(import.meta.dirname, '../support/open-ledgers.ts');
+      const others = Array.from({ length: 2 }, () =>
+        spawn(process.execPath, ['--import', 'tsx', script], { stdio: ['pipe', 'pipe', 'inherit'] }),
+      );
+      const lines = others.map(({ stdout }) => createInterface({ input: stdout })[Symbol.asyncIterator]());
+      const answers = () => Promise.all(lines.map(async (line) => (await line.next()).value as string));
+      const tell = (line: string) => {
+        for (const { stdin } of others) stdin.write(`${line}\n`);
+      };
+      try {
+        await answers();
+        for (let round = 0; round < 200; round++) {
+          const path = `${folder.path}-${round}`;
+          await writeFile(`${path}.lock.1-12345-00000000`, '');
+          tell(path);
+          const said = await answers();
+          expect(
+            said.every((each) => each === 'opened' || each === 'in use'),
+            said.join(),
+          ).to.equal(true);
+          expect(said.filter((each) => each === 'opened').length, `round ${round}`).to.be.lessThan(2);
+          tell('');
+          await answers();
+          expect(await locksOf(path)).to.deep.equal([]);
+        }
+      } finally {
+        for (const other of others) other.stdin.end();
+        await Promise.all(others.map((other) => once(other, 'exit')));
+      }
     });
   });
 });
 
 const sizeOf = (records: number): number => LEDGER_MAGIC_BYTES + LEDGER_RECORD_BYTES * records;
+
+async function locksOf(path: string): Promise<string[]> {
+  const names = await readdir(dirname(path));
+  return names.map((name) => join(dirname(path), name)).filter((name) => name.startsWith(`${path}.lock`));
+}
 
 async function filesOpenIn(path: string): Promise<string[]> {
   const names = await readdir('/proc/self/fd');
