@@ -25,11 +25,14 @@ export interface PskTls {
   readonly psk: { readonly identity: string; readonly key: Uint8Array };
 }
 
+/** Said, since the environment (`NODE_TLS_REJECT_UNAUTHORIZED`, `--tls-min-v1.0`) would change what node:tls takes for granted. */
+const ALWAYS = { minVersion: 'TLSv1.2', rejectUnauthorized: true } as const;
+
 /** Options for `tls.connect` and undici alike. Throws `ERR_KDI_CONFIG` for unusable PEM only at connect time. */
 export function tlsConnectionOptions(tls: KmeTls | PskTls, host: string): ConnectionOptions {
   if ('psk' in tls) {
     return {
-      minVersion: 'TLSv1.2',
+      ...ALWAYS,
       ciphers:
         'TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:DHE-PSK-AES128-GCM-SHA256:ECDHE-PSK-CHACHA20-POLY1305',
       pskCallback: () => ({ identity: tls.psk.identity, psk: Buffer.from(tls.psk.key) }),
@@ -46,7 +49,7 @@ export function tlsConnectionOptions(tls: KmeTls | PskTls, host: string): Connec
     cert: asText(tls.cert),
     key: asText(tls.key),
     ca: (isList(tls.ca) ? tls.ca : [tls.ca]).map(asText),
-    minVersion: 'TLSv1.2',
+    ...ALWAYS,
     // RFC 6066, 3: SNI holds host names only.
     ...(isIP(name) === 0 ? { servername: name } : {}),
     checkServerIdentity: (_host, certificate) => checkKme(tls, name, certificate),

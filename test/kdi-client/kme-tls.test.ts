@@ -95,6 +95,18 @@ describe('kdi-client/kme-tls: which KME is the right one', () => {
       expect(await codeWith({ pinnedSha256: ['00'.repeat(32)] })).to.equal(KdiErrorCode.kmeIdentity);
     });
 
+    it('whatever the environment says of certificates that are not trusted', async () => {
+      const { NODE_TLS_REJECT_UNAUTHORIZED: before } = process.env;
+      process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
+      try {
+        expect(await codeWith({ ca: pki.stranger.ca })).to.equal(KdiErrorCode.tls);
+        expect(await codeWith({ kmeId: 'kme-b' })).to.equal(KdiErrorCode.kmeIdentity);
+      } finally {
+        if (before === undefined) delete process.env.NODE_TLS_REJECT_UNAUTHORIZED;
+        else process.env.NODE_TLS_REJECT_UNAUTHORIZED = before;
+      }
+    });
+
     it('a fingerprint does not replace the CA', async () => {
       const sha256 = new X509Certificate(pki.kme.cert).fingerprint256;
       expect(await codeWith({ ca: pki.stranger.ca, pinnedSha256: [sha256] })).to.equal(KdiErrorCode.tls);
