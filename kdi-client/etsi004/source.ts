@@ -47,7 +47,7 @@ export interface Etsi004SourceOptions {
   readonly qos?: Etsi004QosSettings;
   readonly qosBounds?: Etsi004QosBounds;
   readonly connectTimeoutMs?: number;
-  /** What a reply may take beyond the Timeout of the stream's QoS. */
+  /** What a reply may take beyond the Timeout of the stream's QoS (default 2 s). */
   readonly replyGraceMs?: number;
   readonly maxReplyBytes?: number;
   /** Dialect `qubip`: how long an idle connection is kept for the next request (default 5 s; 0: a new one each time). */
@@ -55,6 +55,12 @@ export interface Etsi004SourceOptions {
   readonly clock?: Clock;
   readonly random?: (lengthBytes: number) => Uint8Array;
 }
+
+/**
+ * A Timeout that a KME grants, or a peer announces, is waited for no longer than this, or than what we asked for
+ * ourselves: some grant all that a u32 holds, and may hang all the same.
+ */
+const MAX_FOREIGN_TIMEOUT_MS = 30_000;
 
 /** KSIDs remembered so that a KME can't hand one out twice to this process. */
 const MAX_KNOWN_KSIDS = 4096;
@@ -69,6 +75,7 @@ export class Etsi004Source implements KeySource {
   readonly #transport: Etsi004Transport;
   readonly #clock: Clock;
   readonly #qos: Etsi004Qos;
+  readonly #replyGraceMs: number;
   readonly #streams = new Set<Etsi004DrawStream | Etsi004LookupStream>();
   readonly #knownKsids = new Set<string>();
 
@@ -80,6 +87,7 @@ export class Etsi004Source implements KeySource {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#qos = requestedQos(options.qos ?? {});
+    this.#replyGraceMs = options.replyGraceMs ?? 2_000;
     this.kme = options.address.name;
     this.#transport = new Etsi004Transport({
       address: options.address,
@@ -183,20 +191,24 @@ export class Etsi004Source implements KeySource {
     return {
       transport: this.#transport,
       clock: this.#clock,
-      replyGraceMs: this.#options.replyGraceMs ?? 2_000,
+      callTimeoutMs: this.#callTimeoutMs(stream.qos),
       announcement: { ksid: Uint8Array.from(stream.ksid), qos: stream.qos },
       peerConnected: status === Etsi004Status.success,
     };
   }
 
   async #openConnect(request: Etsi004OpenConnectRequest, options: CallOptions): Promise<Etsi004OpenConnectResponse> {
-    const timeoutMs = request.qos.timeoutMs + (this.#options.replyGraceMs ?? 2_000);
-    return (await this.#transport.request(request, timeoutMs, [options.signal])).response;
+    return (await this.#transport.request(request, this.#callTimeoutMs(request.qos), [options.signal])).response;
+  }
+
+  #callTimeoutMs({ timeoutMs }: Etsi004Qos): number {
+    const longest = Math.max(this.#qos.timeoutMs, MAX_FOREIGN_TIMEOUT_MS);
+    return Math.min(timeoutMs, longest) + this.#replyGraceMs;
   }
 
   async #closeQuietly(ksid: Uint8Array): Promise<void> {
     try {
-      await this.#transport.request({ service: 'close', ksid }, this.#options.replyGraceMs ?? 2_000);
+      await this.#transport.request({ service: 'close', ksid }, this.#replyGraceMs);
     } catch {
       // The KME forgets the stream by its TTL.
     }

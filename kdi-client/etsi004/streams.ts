@@ -24,7 +24,8 @@ import type { Etsi004Transport } from './transport.ts';
 export interface OpenedStream {
   readonly transport: Etsi004Transport;
   readonly clock: Clock;
-  readonly replyGraceMs: number;
+  /** For a whole GET_KEY. */
+  readonly callTimeoutMs: number;
   readonly announcement: StreamAnnouncement;
   readonly peerConnected: boolean;
 }
@@ -95,15 +96,14 @@ class Etsi004Stream {
   }
 
   protected async getChunk(index: number, { signal }: CallOptions): Promise<Chunk> {
-    const { transport, replyGraceMs, announcement } = this.opened;
+    const { transport, callTimeoutMs, announcement } = this.opened;
     const { ksid, qos } = announcement;
     let metadataSize = qos.metadataMimetype === '' ? 0 : METADATA_BUFFER_BYTES;
     for (let attempt = 0; ; attempt++) {
-      const reply = await transport.request(
-        { service: 'get-key', ksid, index, metadataSize },
-        qos.timeoutMs + replyGraceMs,
-        [this.#abort.signal, signal],
-      );
+      const reply = await transport.request({ service: 'get-key', ksid, index, metadataSize }, callTimeoutMs, [
+        this.#abort.signal,
+        signal,
+      ]);
       if (reply.resent) this.requestResent();
       try {
         const { status, delivery, metadataSizeNeeded = 0 } = reply.response;

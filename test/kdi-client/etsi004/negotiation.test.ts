@@ -6,6 +6,7 @@ import {
   type StreamAnnouncement,
 } from '../../../kdi-client/index.ts';
 import { hexOf } from '../../../tls-ext/bytes/index.ts';
+import { settle, VirtualClock } from '../support/virtual-clock.ts';
 import { bytes, closed, etsi004Bench, KSID, MIMETYPE, message, perRequest, u32 } from './source-bench.ts';
 
 /** The reply to OPEN_CONNECT with these numbers: chunk, max, min, jitter, priority, timeout, TTL. */
@@ -71,6 +72,62 @@ describe('kdi-client/etsi004: QoS negotiation', () => {
       });
     }
   }
+
+  for (const [name, ownTimeoutMs, grantedMs, givenUpMs] of [
+    ['all that a u32 holds is waited for half a minute', 2_000, 0xffff_ffff, 32_000],
+    ['none is waited for as long as any reply may take', 2_000, 0, 2_000],
+    ['a longer one than usual, which we asked for', 60_000, 60_000, 62_000],
+    ['one that is longer than we asked for', 60_000, 0xffff_ffff, 62_000],
+  ] as const) {
+    it(`Timeout: ${name}, by a drawer and by an answerer`, async () => {
+      const clock = new VirtualClock();
+      let asked = 0;
+      const kme = await serve(
+        perRequest((request) => {
+          if (request[3] === 2) return reply(0, changed(5, grantedMs), KSID);
+          if (request[3] === 4) asked++;
+          return request[3] === 4 ? undefined : closed;
+        }),
+      );
+      const source = sourceOf(kme, { clock, qos: { keysPerChunk: 2, timeoutMs: ownTimeoutMs } });
+      const drawer = await source.openDraw('siteB');
+      const announcement = drawer.announcement as StreamAnnouncement;
+      const answerer = await source.openLookup('siteB', { announcement });
+      const reference = { api: 'etsi004', drawer: 'siteB', ksid: announcement.ksid, index: 0, slice: 0 } as const;
+      const outcomes: unknown[] = [];
+      for (const call of [drawer.draw(1), answerer.lookup(reference)]) {
+        call.catch((error: KdiError) => outcomes.push(error.code));
+      }
+      while (asked < 2) await settle();
+      await clock.advance(givenUpMs - 1);
+      expect(outcomes).to.deep.equal([]);
+      await clock.advance(1);
+      expect(outcomes).to.deep.equal([KdiErrorCode.timeout, KdiErrorCode.timeout]);
+    });
+  }
+
+  it("an answerer gives its own KME no longer than that for OPEN_CONNECT, whatever the drawer's QoS says", async () => {
+    const clock = new VirtualClock();
+    let asked = (): void => {};
+    const hanging = new Promise<void>((resolve) => {
+      asked = resolve;
+    });
+    const kme = await serve(
+      perRequest(() => {
+        asked();
+        return undefined;
+      }),
+    );
+    const [keyChunkSizeBytes = 0, maxBps = 0, minBps = 0, jitterBps = 0, priority = 0, , ttlSeconds = 0] = GRANTED;
+    const qos = { keyChunkSizeBytes, maxBps, minBps, jitterBps, priority, timeoutMs: 0xffff_ffff, ttlSeconds };
+    const announcement = { ksid: bytes(KSID), qos: { ...qos, metadataMimetype: '' } };
+    const outcome = sourceOf(kme, { clock })
+      .openLookup('siteB', { announcement })
+      .catch((error: KdiError) => error);
+    await hanging;
+    await clock.advance(32_000);
+    expect(await outcome).to.have.property('code', KdiErrorCode.timeout);
+  });
 
   it('a second counter-proposal is not followed', async () => {
     let asked = 0;
