@@ -5,6 +5,7 @@
  * them; two for a single process are here and in `file-ledger.ts`.
  */
 import { createHash } from 'node:crypto';
+import { hexOf } from '../../tls-ext/bytes/index.ts';
 import { type QkdKeyReference, referenceText } from '../key-source.ts';
 
 /** Length of a ledger entry's name. */
@@ -22,6 +23,15 @@ export function ledgerId(use: LedgerUse, reference: QkdKeyReference): Uint8Array
   return Uint8Array.from(
     createHash('sha256')
       .update(`${use}\n${referenceText(reference)}`)
+      .digest(),
+  );
+}
+
+/** The name under which a 004 stream stands that was drawn from: a KME that gives its KSID to a later process does not give a fresh one. */
+export function ledgerIdOfStream(ksid: Uint8Array): Uint8Array {
+  return Uint8Array.from(
+    createHash('sha256')
+      .update(`stream\n${hexOf(ksid)}`)
       .digest(),
   );
 }

@@ -58,6 +58,7 @@ export class DrawerPool {
       peerSaeId: options.peerSaeId,
       clock,
       hooks: options.hooks,
+      ledger: options.ledger,
       openTimeoutMs: options.streamOpenTimeoutMs ?? 60_000,
       channelUp: () => this.#channelUp,
       emit: (event) => this.#emit(event),

@@ -6,7 +6,8 @@
 import { hexOf } from '../../tls-ext/bytes/index.ts';
 import type { Clock } from '../clock.ts';
 import { KdiError, KdiErrorCode } from '../errors.ts';
-import { type DrawStream, KEY_BYTES, type KeySource } from '../key-source.ts';
+import { type DrawStream, KEY_BYTES, type KeySource, uuidText } from '../key-source.ts';
+import { ledgerIdOfStream, type SpentLedger } from '../ledger/spent-ledger.ts';
 import type { KeyOrigin } from './drawer-keys.ts';
 import type { DrawerPoolEvent, DrawerPoolHooks } from './drawer-pool-types.ts';
 
@@ -27,6 +28,7 @@ export interface DrawerStreamsOptions {
   readonly peerSaeId: string;
   readonly clock: Clock;
   readonly hooks: DrawerPoolHooks;
+  readonly ledger: SpentLedger | undefined;
   readonly openTimeoutMs: number;
   readonly channelUp: () => boolean;
   readonly emit: (event: DrawerPoolEvent) => void;
@@ -81,7 +83,7 @@ export class DrawerStreams {
     };
     this.#current = stream;
     try {
-      stream.draw = await source.openDraw(peerSaeId, {
+      const draw = await source.openDraw(peerSaeId, {
         signal,
         onAnnouncement: (announcement) => {
           // A source that fails over in the middle of opening announces once more.
@@ -90,6 +92,8 @@ export class DrawerStreams {
           if (channelUp() && this.#current === stream) hooks.announceStream(announcement);
         },
       });
+      await this.#expectFresh(draw);
+      stream.draw = draw;
     } catch (error) {
       if (this.#current === stream) this.#current = undefined;
       this.#retired.delete(origin);
@@ -164,6 +168,25 @@ export class DrawerStreams {
     this.#retired.clear();
     for (const { ksid } of streams) if (ksid !== undefined) this.#options.hooks.closeStream(ksid);
     await Promise.all(streams.map((stream) => stream.draw?.close()));
+  }
+
+  /** Some KMEs allocate the KSID of the same pair again, also to the next process, and some of these begin with old indices. */
+  async #expectFresh(draw: DrawStream): Promise<void> {
+    const { source, ledger } = this.#options;
+    const { announcement } = draw;
+    if (announcement === undefined || ledger === undefined) return;
+    try {
+      const [fresh] = await ledger.spend([ledgerIdOfStream(announcement.ksid)]);
+      if (fresh) return;
+      throw new KdiError(
+        KdiErrorCode.ksidInUse,
+        `KME ${draw.kme ?? source.kme} allocated Key_stream_ID ${uuidText(announcement.ksid)}, which an earlier process drew from`,
+      );
+    } catch (error) {
+      // The source knows the KSID now, and makes one of its own the next time.
+      await draw.close();
+      throw error;
+    }
   }
 
   #awaitPeer(stream: PoolStream): void {

@@ -11,6 +11,8 @@ import { NoKeyReason } from './drawer-pool-types.ts';
 const MISMATCHES_UNTIL_KME_QUARANTINE = 3;
 /** Failures in a row, other than an empty KME, after which a stream is given up for a fresh one. */
 const FAILURES_UNTIL_FRESH_STREAM = 5;
+/** Draws that a KME denies for want of a link, after which one fresh stream is tried: it may have lost this one in a restart. */
+const DENIALS_UNTIL_FRESH_STREAM_IS_TRIED = 3;
 /** The same for a KME that answers, but knows of no peer or no link … */
 const REFUSALS_UNTIL_FRESH_STREAM = 30;
 /** … and where there is another KME, which may know of the peer that says it is there. */
@@ -23,6 +25,8 @@ export class SupplyHealth {
   readonly #unavailableBackoff: Backoff;
   #lastError: KdiError | undefined;
   #mismatchesInARow = 0;
+  /** Since the last draw that succeeded. */
+  #denials = 0;
 
   /** `random`: uniform in [0, 1). */
   constructor(random: () => number) {
@@ -49,12 +53,14 @@ export class SupplyHealth {
   drew(): void {
     this.#failureBackoff.reset();
     this.#emptyBackoff.reset();
+    this.#denials = 0;
     this.#lastError = undefined;
   }
 
   /** Opening or drawing failed. Returns the pause before the next try. */
   failed(error: KdiError): number {
     this.#lastError = error;
+    if (error.code === KdiErrorCode.noQkdConnection) this.#denials++;
     return (isEmptiness(error) ? this.#emptyBackoff : this.#failureBackoff).next();
   }
 
@@ -84,7 +90,10 @@ export class SupplyHealth {
   /** Whether the failures so far, of which `error` is the last, make a fresh stream worth a try. */
   streamIsDoubtful(error: KdiError): boolean {
     return (
+      // A KSID that was not fresh: the indices that follow may have been given before as well.
+      error.code === KdiErrorCode.duplicateKey ||
       this.#failureBackoff.failures >= FAILURES_UNTIL_FRESH_STREAM ||
+      (error.code === KdiErrorCode.noQkdConnection && this.#denials === DENIALS_UNTIL_FRESH_STREAM_IS_TRIED) ||
       (isRefusal(error) && this.#emptyBackoff.failures >= REFUSALS_UNTIL_FRESH_STREAM)
     );
   }
