@@ -6,7 +6,7 @@
  * objects only remember the peer.
  */
 import { hexOf, type SecretBytes } from '../tls-ext/bytes/index.ts';
-import type { Etsi004Qos } from './wire/index.ts';
+import { type Etsi004Qos, uuidOfBytes } from './wire/index.ts';
 
 export type KdiApi = 'etsi004' | 'etsi014' | 'skip';
 
@@ -16,7 +16,9 @@ export const KEY_BYTES = 32;
 /**
  * Which API delivered a key, and which key it is. `drawer` is the drawer's SAE
  * ID. 004: a chunk (`index`) may hold many keys; `slice` counts them from 0.
- * 014 and SKIP: the key's ID as raw bytes.
+ * 014 and SKIP: the key's ID as raw bytes. The same type stands in tls-ext/,
+ * since neither folder may know the other; the compiler compares the two in
+ * proxy/psk-resolver.ts.
  */
 export type QkdKeyReference =
   | {
@@ -170,8 +172,5 @@ export function referenceText(reference: QkdKeyReference): string {
 
 /** 16 bytes in the usual form of a UUID; other lengths as plain hex. */
 export function uuidText(bytes: Uint8Array): string {
-  const text = hexOf(bytes);
-  return bytes.length === 16
-    ? `${text.slice(0, 8)}-${text.slice(8, 12)}-${text.slice(12, 16)}-${text.slice(16, 20)}-${text.slice(20)}`
-    : text;
+  return bytes.length === 16 ? uuidOfBytes(bytes) : hexOf(bytes);
 }

@@ -7,7 +7,7 @@ import type { SpentLedger } from '../ledger/spent-ledger.ts';
 import type { KeyStock } from './budget.ts';
 import type { DepthOptions } from './depth.ts';
 
-/** Why there is no key to offer. The same words as in `qkd_psk`. */
+/** Why there is no key to offer: the words of `qkd_psk`, which tls-ext/ has as well, since neither folder may know the other. */
 export const NoKeyReason = {
   /** The stream is being opened, here or at the peer. */
   streamOpening: 'stream_opening',

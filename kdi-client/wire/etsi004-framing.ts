@@ -3,7 +3,7 @@
  * service byte and the payload's length as u32. The version bytes tell the
  * dialect.
  */
-import { concatBytes, DecodeError, encode } from '../../tls-ext/bytes/index.ts';
+import { DecodeError, encode } from '../../tls-ext/bytes/index.ts';
 import {
   decodeRequestPayload,
   decodeResponsePayload,
@@ -158,12 +158,4 @@ export class Etsi004Splitter {
     this.#failed = true;
     throw new DecodeError(message);
   }
-}
-
-/** All frames of one buffer, which must end at a boundary. For tests and tools. */
-export function splitWhole(expects: 'requests' | 'responses', ...parts: readonly Uint8Array[]): Etsi004Frame[] {
-  const splitter = new Etsi004Splitter(expects);
-  const frames = splitter.push(concatBytes(...parts));
-  if (!splitter.atBoundary) throw new DecodeError('the last message is truncated');
-  return frames;
 }

@@ -3,6 +3,7 @@ import {
   type Etsi004QosBounds,
   type Etsi004QosSettings,
   isKdiError,
+  type KdiApi,
   KEY_BYTES,
   parseKmeUrl,
 } from '../../kdi-client/index.ts';
@@ -30,9 +31,8 @@ export interface KmeResolveContext {
 }
 
 type KmeKey = keyof typeof KME_SETTINGS;
-type Api = 'etsi004' | 'etsi014' | 'skip';
 
-const KEYS_BY_API: Readonly<Record<Api, readonly string[]>> = {
+const KEYS_BY_API: Readonly<Record<KdiApi, readonly string[]>> = {
   etsi004: [...Object.keys(ETSI004_SETTINGS), 'unsafe-plaintext-kme'],
   etsi014: Object.keys(ETSI014_SETTINGS),
   skip: [...Object.keys(SKIP_SETTINGS), 'kme-psk'],
@@ -54,7 +54,7 @@ export function resolveKmes(input: ServiceInput, context: KmeResolveContext): Km
   const elements: readonly (readonly [KeyPath, string | KmeElementInput])[] =
     typeof kme === 'string' ? [[['kme'], kme]] : kme.map((element, i) => [['kme', i], element]);
   const kmes: KmeConfig[] = [];
-  let first: Api | undefined;
+  let first: KdiApi | undefined;
   for (const [path, element] of elements) {
     const { url, ...own } = typeof element === 'string' ? { url: element } : element;
     const urlPath: KeyPath = typeof element === 'string' ? path : [...path, 'url'];
@@ -69,7 +69,7 @@ export function resolveKmes(input: ServiceInput, context: KmeResolveContext): Km
   return kmes;
 }
 
-function apiOf(url: string, path: KeyPath, context: KmeResolveContext): Api | undefined {
+function apiOf(url: string, path: KeyPath, context: KmeResolveContext): KdiApi | undefined {
   try {
     return parseKmeUrl(url).api;
   } catch (error) {
@@ -88,14 +88,14 @@ class KmeResolver {
   readonly #service: Pick<ServiceInput, KmeKey>;
   readonly #own: Omit<KmeElementInput, 'url'>;
   readonly #path: KeyPath;
-  readonly #api: Api;
+  readonly #api: KdiApi;
   readonly #context: KmeResolveContext;
 
   constructor(
     service: Pick<ServiceInput, KmeKey>,
     own: Omit<KmeElementInput, 'url'>,
     path: KeyPath,
-    api: Api,
+    api: KdiApi,
     context: KmeResolveContext,
   ) {
     this.#service = service;

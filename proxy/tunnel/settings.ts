@@ -79,7 +79,7 @@ export interface TunnelPorts {
   readonly memory?: DowngradeMemory;
 }
 
-/** What a key manager said of a key; what it did not say is absent. */
+/** What a key manager said of a key; what it did not say is absent. As kdi-client/ has it, which the tunnel knows nothing of. */
 export interface KeyProvenance {
   /** Trusted nodes that the key crossed; 0: a direct link. */
   readonly hops?: number;

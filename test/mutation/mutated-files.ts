@@ -48,6 +48,7 @@ const pool = [
   ...[
     'drawer-pool',
     'drawer-pool-chunks',
+    'drawer-pool-streams',
     'budget',
     'key-queue',
     'reference-name',
@@ -102,7 +103,7 @@ export const mutatedFiles: readonly MutatedFile[] = [
   ),
   { file: 'tls-ext/tls-endpoint.ts', tests: handshake },
   { file: 'tls-ext/outgoing.ts', tests: handshake },
-  ...inFolder('kdi-client/ledger', ['test/kdi-client/ledger'], 'spent-ledger', 'file-ledger'),
+  ...inFolder('kdi-client/ledger', ['test/kdi-client/ledger'], 'spent-ledger', 'file-ledger', 'process-lock'),
   ...inFolder(
     'kdi-client/pool',
     pool,

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { decodeResponse, type Etsi004Request, encodeRequest, splitWhole } from '../../kdi-client/wire/index.ts';
+import { decodeResponse, type Etsi004Request, encodeRequest } from '../../kdi-client/wire/index.ts';
 import {
   type BlockReport,
   type LinkEvent,
@@ -10,6 +10,7 @@ import {
   startSimulator,
 } from '../../qkd-sim/index.ts';
 import { hexOf } from '../../tls-ext/bytes/index.ts';
+import { splitWhole } from '../kdi-client/support/split-whole.ts';
 import { exchange, testPki } from './kme/kme-fixture.ts';
 
 async function optionsWith(more: Partial<SimulatorOptions> = {}): Promise<SimulatorOptions> {

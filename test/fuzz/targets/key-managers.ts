@@ -24,10 +24,10 @@ import {
   parseSkipCapabilities,
   parseSkipEntropy,
   parseSkipKey,
-  splitWhole,
 } from '../../../kdi-client/wire/index.ts';
 import { parseStrictJson } from '../../../kdi-client/wire/strict-json.ts';
 import { concatBytes, DecodeError, utf8 } from '../../../tls-ext/bytes/index.ts';
+import { splitWhole } from '../../kdi-client/support/split-whole.ts';
 import { scratchFolder } from '../scratch.ts';
 import type { Target } from '../target.ts';
 import { codec, decoder, freshOf, json, outcomeOf, samples, text } from './codec.ts';

@@ -1,13 +1,5 @@
 import { expect } from 'chai';
-import {
-  KdiError,
-  KdiErrorCode,
-  KdiMisuseError,
-  ledgerId,
-  MemoryLedger,
-  referenceText,
-  type SpentLedger,
-} from '../../../kdi-client/index.ts';
+import { KdiErrorCode, KdiMisuseError, referenceText } from '../../../kdi-client/index.ts';
 import { hexOf } from '../../../tls-ext/bytes/index.ts';
 import { keyOf } from '../support/fake-source.ts';
 import { settle } from '../support/virtual-clock.ts';
@@ -368,68 +360,6 @@ describe('kdi-client/pool/drawer-pool', () => {
     await Promise.all(waiting);
     expect(served[2]).to.equal('c: pool_empty');
     expect(reasonOf(await bench.pool.takeWithin(0))).to.equal('pool_empty');
-  });
-
-  it('takes no key that the ledger has seen, leaves the stream that it came from, and takes none at all when the ledger fails', async () => {
-    const ledger = new MemoryLedger({ nowMs: () => 0 });
-    const reference = (index: number) =>
-      ({ api: 'etsi004', drawer: 'siteA', ksid: new Uint8Array(16).fill(1), index, slice: 0 }) as const;
-    await ledger.spend([ledgerId('drawn', reference(1))]);
-    const bench = await new Bench({ ledger }).up();
-    expect(bench.announced).to.deep.equal([reference(0)]);
-    expect(bench.pool.status()).to.include({ ready: 1, lastErrorCode: KdiErrorCode.duplicateKey });
-    await bench.clock.advance(500);
-    expect(bench.streams).to.have.length(2);
-    expect(bench.announced.map((each) => hexOf('ksid' in each ? each.ksid : each.keyId))).to.deep.equal([
-      '01'.repeat(16),
-      ...Array.from({ length: 3 }, () => '02'.repeat(16)),
-    ]);
-    const failing: SpentLedger = {
-      spend: () => Promise.reject(new KdiError(KdiErrorCode.ledger, 'disk full')),
-      close: async () => {},
-    };
-    const other = await new Bench({ ledger: failing }).up();
-    expect(other.announced).to.deep.equal([]);
-    expect(other.pool.status().lastErrorCode).to.equal(KdiErrorCode.ledger);
-  });
-
-  it('does not go on with a stream of an earlier process, whose KSID the KME allocates again', async () => {
-    const ledger = new MemoryLedger({ nowMs: () => 0 });
-    const first = await new Bench({ ledger }).up();
-    expect(first.announced).to.have.length(4);
-    const second = await new Bench({ ledger }).up();
-    const [known] = second.streams;
-    expect(hexOf(known!.ksid)).to.equal(hexOf(first.streams[0]!.ksid));
-    expect(second.announced, 'not even indices that were never drawn').to.deep.equal([]);
-    expect(second.source.draws).to.equal(0);
-    expect(second.closedStreams, 'the peer is told').to.deep.equal([hexOf(known!.ksid)]);
-    expect(second.pool.status().lastErrorCode).to.equal(KdiErrorCode.ksidInUse);
-    expect(second.source.streamsOpen).to.equal(0);
-    await second.clock.advance(500);
-    expect(second.streams).to.have.length(2);
-    expect(second.pool.status()).to.include({ ready: 4 });
-  });
-
-  it('tries one fresh stream soon where the KME denies the link: it may have lost this one in a restart', async () => {
-    const bench = await new Bench().up();
-    bench.source.drawError = KdiErrorCode.noQkdConnection;
-    leaseOf(bench.pool.take()).commit();
-    await bench.clock.advance(200 + 400 - 1);
-    expect(bench.streams).to.have.length(1);
-    await bench.clock.advance(1_000);
-    expect(bench.streams, 'after the third denial').to.have.length(2);
-    await bench.clock.advance(20_000);
-    expect(
-      bench.streams,
-      'and then not for long: the link is down, and its KSIDs cost the KME something',
-    ).to.have.length(2);
-    bench.source.drawError = undefined;
-    await bench.clock.advance(2_000);
-    expect(bench.pool.status()).to.include({ ready: 4 });
-    bench.source.drawError = KdiErrorCode.peerNotConnected;
-    leaseOf(bench.pool.take()).commit();
-    await bench.clock.advance(20_000);
-    expect(bench.streams, 'a peer that is late is waited for').to.have.length(2);
   });
 
   it('answers all who wait when it is closed, and gives nothing afterwards', async () => {

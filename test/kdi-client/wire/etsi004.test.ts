@@ -14,9 +14,9 @@ import {
   MAX_KEY_CHUNK_BYTES,
   MAX_RESPONSE_PAYLOAD_BYTES,
   parseMetadata,
-  splitWhole,
 } from '../../../kdi-client/wire/index.ts';
 import { DecodeError, fromHex, hexOf, utf8 } from '../../../tls-ext/bytes/index.ts';
+import { splitWhole } from '../support/split-whole.ts';
 
 /** Hex with spaces and line breaks, as one writes it by hand. */
 const bytes = (text: string): Uint8Array => fromHex(text.replace(/\s+/g, ''));
