@@ -82,7 +82,7 @@ export type LogEvent =
       readonly status: 'used' | 'without_key';
       readonly keyId?: string;
     }
-  /** A rekey came to nothing, and the connection lives on. `binder`: the two ends hold different keys. A client does not learn why. */
+  /** A rekey came to nothing, and the connection lives on. `binder`: the two ends hold different keys. A client learns of `closed` only: the connection was closed first. */
   | {
       readonly event: 'rekey-refused';
       readonly role: 'client' | 'server' | 'drawer' | 'answerer';

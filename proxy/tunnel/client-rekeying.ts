@@ -4,6 +4,7 @@
  * grows old gets another; without one, ML-KEM renews what it can, or the
  * connection ends, as policy says.
  */
+import type { RekeyRefusal } from '../../tls-ext/index.ts';
 import type { KeyEvent, KeyHandler } from '../data-path/index.ts';
 import { KeyAging } from './key-aging.ts';
 import { keyExpired, type RekeyedConnection } from './rekey-outcome.ts';
@@ -59,7 +60,7 @@ export class ClientRekeying implements KeyHandler, KeySeeker {
         this.#rekeyed(event.epoch, event.status);
         return;
       case 'rekey-refused':
-        this.#refused();
+        this.#refused(event.why);
         return;
       case 'ticket':
       case 'rekey-key-required':
@@ -130,13 +131,16 @@ export class ClientRekeying implements KeyHandler, KeySeeker {
     this.#options.rekeyed({ epoch, key: { keyId, ...(provenance === undefined ? {} : { provenance }) } });
   }
 
-  #refused(): void {
+  #refused(why: RekeyRefusal | undefined): void {
     const lease = this.#lease;
     this.#lease = undefined;
     lease?.release('unavailable');
     this.#notBeforeMs = performance.now() + this.#pauseMs;
     this.#pauseMs = Math.min(MAX_PAUSE_MS, 2 * this.#pauseMs);
-    this.#options.refused(lease === undefined ? {} : { keyId: lease.keyId });
+    this.#options.refused({
+      ...(lease === undefined ? {} : { keyId: lease.keyId }),
+      ...(why === undefined ? {} : { why }),
+    });
     this.#options.queue.add(this);
     this.#aging.notRenewed();
   }

@@ -115,12 +115,15 @@ export class ConnectionJournal {
 
   /** A rekey came to nothing; the connection goes on with the keys that it has. */
   rekeyRefused({ keyId, why }: RekeyRefused): void {
-    this.#log.warn({
+    const event = {
       event: 'rekey-refused',
       ...this.#who(),
       ...(keyId === undefined ? {} : { keyId }),
       ...(why === undefined ? {} : { why }),
-    });
+    } as const;
+    // Many a short connection is over before the key that it began without has come.
+    if (why === 'closed') this.#log.info(event);
+    else this.#log.warn(event);
   }
 
   /** The connection is over. Once; later calls are ignored. */
