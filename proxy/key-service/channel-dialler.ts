@@ -22,10 +22,18 @@ import { judgePeer, type PeerRules } from '../verdict.ts';
 import { ReconnectPause } from './back-off.ts';
 import { randomFraction } from './random-fraction.ts';
 
+/** One connection to the peer, as its drawer's end sees it. */
+export interface DialledChannel {
+  readonly peerSae: string;
+  send(bytes: Uint8Array): void;
+  hangUp(failure: Error): void;
+  /** The peer has said hello. Not before is it certain that it admits us: a client is done with its handshake first. */
+  greeted(): void;
+}
+
 /** The drawer's end of the channel, behind the connections that come and go. */
 export interface ChannelEnd {
-  /** A connection is up, and the peer is `peerSae`. `hangUp` ends it. */
-  connected(peerSae: string, send: (bytes: Uint8Array) => void, hangUp: (failure: Error) => void): void;
+  connected(connection: DialledChannel): void;
   receive(bytes: Uint8Array): void;
   disconnected(): void;
 }
@@ -46,7 +54,6 @@ export interface ChannelDiallerOptions {
   /** For rekeys of the channel itself. */
   readonly keys: Pick<ClientKeys, 'takeForRekey' | 'onKeys'>;
   readonly rekeyAfter: RekeyAfter;
-  readonly reconnect?: { readonly firstMs: number; readonly maxMs: number };
 }
 
 const RECONNECT = { firstMs: 250, maxMs: 15_000 };
@@ -67,7 +74,7 @@ export class ChannelDialler {
   constructor(options: ChannelDiallerOptions) {
     this.#options = options;
     this.#rekeyQueue = new RekeyQueue(options.keys);
-    this.#pause = new ReconnectPause({ ...RECONNECT, ...options.reconnect, random: randomFraction });
+    this.#pause = new ReconnectPause({ ...RECONNECT, random: randomFraction });
   }
 
   start(): void {
@@ -89,6 +96,7 @@ export class ChannelDialler {
   #dial(): void {
     const options = this.#options;
     let peerSae: string | undefined;
+    let connected = false;
     let up = false;
     const engine = createClientEngine({
       random: options.random,
@@ -114,13 +122,15 @@ export class ChannelDialler {
           connection.provideVerdict(judgement.verdict);
         },
         handshakeComplete: (summary) => {
-          up = this.#established(connection, peerSae, summary);
+          connected = this.#established(connection, peerSae, summary, () => {
+            up = true;
+          });
         },
         ended: (failure) => {
           this.#connection = undefined;
           this.#rekeying?.stop();
           this.#rekeying = undefined;
-          if (up) options.end.disconnected();
+          if (connected) options.end.disconnected();
           if (this.#stopped) {
             this.#onGone?.();
             return;
@@ -139,13 +149,17 @@ export class ChannelDialler {
     this.#connection = connection;
   }
 
-  #established(connection: TlsConnection, peerSae: string | undefined, summary: HandshakeSummary): boolean {
+  #established(
+    connection: TlsConnection,
+    peerSae: string | undefined,
+    summary: HandshakeSummary,
+    onUp: () => void,
+  ): boolean {
     const { end, log } = this.#options;
     if (summary.alpnProtocol !== KEY_CHANNEL_ALPN || peerSae === undefined) {
       connection.close(new ProxyError(ProxyErrorCode.keyChannel, 'the peer has no key channel'));
       return false;
     }
-    this.#pause.reset();
     if (summary.rekey) this.#rekeying = this.#startRekeying(connection, peerSae);
     connection.keepAlive(KEEP_ALIVE_MS);
     connection.setDataHandler({
@@ -157,18 +171,22 @@ export class ChannelDialler {
       relieved: () => {},
       idle: () => {},
     });
-    log.info({
-      event: 'key-channel',
-      state: 'up',
-      ...this.#who(peerSae),
-      group: namedGroupName(summary.group),
-      cipher: cipherSuiteName(summary.cipherSuite),
-    });
-    end.connected(
+    end.connected({
       peerSae,
-      (bytes) => connection.send(bytes),
-      (failure) => connection.close(failure),
-    );
+      send: (bytes) => connection.send(bytes),
+      hangUp: (failure) => connection.close(failure),
+      greeted: () => {
+        onUp();
+        this.#pause.reset();
+        log.info({
+          event: 'key-channel',
+          state: 'up',
+          ...this.#who(peerSae),
+          group: namedGroupName(summary.group),
+          cipher: cipherSuiteName(summary.cipherSuite),
+        });
+      },
+    });
     return true;
   }
 

@@ -6,7 +6,7 @@
 import { type DrawerGreeting, HELLO_TIMEOUT_MS, helloOverdue } from '../../tls-ext/index.ts';
 import type { EventLog } from '../log.ts';
 import { type Requirement, stricterRequirement } from '../policy.ts';
-import type { ChannelEnd } from './channel-dialler.ts';
+import type { ChannelEnd, DialledChannel } from './channel-dialler.ts';
 import type { GreetedConnection } from './drawer-link.ts';
 import type { DrawingService, PeerChannel, PeerKeys } from './peer-keys.ts';
 
@@ -21,8 +21,7 @@ export interface DrawerChannelOptions {
   keysOf(channel: DrawerChannel, peerSae: string, instance: Uint8Array): PeerKeys;
 }
 
-interface Connection extends GreetedConnection {
-  readonly peerSae: string;
+interface Connection extends DialledChannel, GreetedConnection {
   /** The process is known. */
   joined: boolean;
 }
@@ -63,11 +62,11 @@ export class DrawerChannel implements ChannelEnd, PeerChannel {
     return this.#peerRequirement;
   }
 
-  connected(peerSae: string, send: (bytes: Uint8Array) => void, hangUp: (failure: Error) => void): void {
+  connected(connection: DialledChannel): void {
     const greeting = this.#options.createGreeting();
-    this.#connection = { peerSae, greeting, send, hangUp, joined: false };
-    send(greeting.hello());
-    this.#helloTimer = setTimeout(() => hangUp(helloOverdue()), HELLO_TIMEOUT_MS);
+    this.#connection = { ...connection, greeting, joined: false };
+    connection.send(greeting.hello());
+    this.#helloTimer = setTimeout(() => connection.hangUp(helloOverdue()), HELLO_TIMEOUT_MS);
   }
 
   /** No keys are had from here any more: what still comes in is ignored, until the connection is closed. */
@@ -93,6 +92,7 @@ export class DrawerChannel implements ChannelEnd, PeerChannel {
     if (peer === undefined) return;
     clearTimeout(this.#helloTimer);
     connection.joined = true;
+    connection.greeted();
     this.#peerRequirement = peer.services.map(({ require }) => require).reduce(stricter, undefined);
     this.#use(this.#options.keysOf(this, peerSae, peer.instance));
     this.#keys?.connected(this, connection);

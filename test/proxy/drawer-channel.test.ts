@@ -21,11 +21,12 @@ describe("the client's end of a key channel", () => {
       createGreeting: () => new DrawerGreeting({ instance: instance(1), quota: 10, services: [] }),
       keysOf: () => ({ connected: () => {}, disconnected: () => {} }) as never,
     });
-    channel.connected(
-      'siteB',
-      () => {},
-      (failure) => hungUp.push((failure as { code?: string }).code ?? ''),
-    );
+    channel.connected({
+      peerSae: 'siteB',
+      send: () => {},
+      hangUp: (failure) => hungUp.push((failure as { code?: string }).code ?? ''),
+      greeted: () => {},
+    });
   });
   afterEach(() => mock.timers.reset());
 
@@ -40,11 +41,7 @@ describe("the client's end of a key channel", () => {
     channel.receive(encodeMessage({ type: 'hello', instance: instance(2), quota: 10, services: [] }));
     mock.timers.tick(HELLO_TIMEOUT_MS);
     channel.disconnected();
-    channel.connected(
-      'siteB',
-      () => {},
-      () => hungUp.push('again'),
-    );
+    channel.connected({ peerSae: 'siteB', send: () => {}, hangUp: () => hungUp.push('again'), greeted: () => {} });
     channel.disconnected();
     mock.timers.tick(HELLO_TIMEOUT_MS);
     expect(hungUp).to.deep.equal([]);

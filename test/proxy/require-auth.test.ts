@@ -70,9 +70,22 @@ describe('require-auth', () => {
     connect(sites.entrance).on('error', () => {});
     const lines = [await sites.serverLog.next('connection'), await sites.serverLog.next('connection', () => true, 2)];
     for (const line of lines) expect(line).to.include({ code: 'ERR_PROXY_WEAK_AUTHENTICATION' });
+    const channel = await sites.clientLog.next('key-channel');
+    expect(channel).to.include({ state: 'down', code: 'ERR_TLS_PEER_ALERT' });
+  });
+
+  it('a key channel that the server refuses is never up, and is dialled less and less often', async () => {
+    kmes = await startKmes();
+    await start(
+      { a: 'ECDSA P-256', b: 'ML-DSA-65' },
+      { client: kmesAt(kmes.urlA), server: { ...kmesAt(kmes.urlB), requireAuth: 'pq' } },
+    );
+    const last = await sites.serverLog.next('connection', () => true, 4);
     // In TLS 1.3 a client is done before the server has judged its certificate.
-    const channel = await sites.clientLog.next('key-channel', ({ state }) => state === 'down');
-    expect(channel).to.include({ code: 'ERR_TLS_PEER_ALERT' });
+    expect(sites.clientLog.all('key-channel').map(({ state }) => state)).to.deep.equal(['down']);
+    const [first] = sites.serverLog.all('connection');
+    // At least half of 250, 500 and 1000 ms lie between the four.
+    expect(Date.parse(last.time) - Date.parse((first as typeof last).time)).to.be.at.least(875);
   });
 
   it('any admits them all, and the log says what they are', async () => {

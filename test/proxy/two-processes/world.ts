@@ -370,11 +370,12 @@ export class World {
       close: () => setImmediate(() => wire.cut()),
     } as unknown as TlsConnection;
     const accepted = keys.accept(connection, 'siteA', { service: 'service', require: 'qkd' });
-    channel.connected(
-      'siteB',
-      deliver((bytes) => handler?.plaintext(bytes, undefined)),
-      () => setImmediate(() => wire.cut()),
-    );
+    channel.connected({
+      peerSae: 'siteB',
+      send: deliver((bytes) => handler?.plaintext(bytes, undefined)),
+      hangUp: () => setImmediate(() => wire.cut()),
+      greeted: () => {},
+    });
   }
 
   // Handshakes.
