@@ -17,7 +17,8 @@ export async function runServices(config: ProxyConfig): Promise<void> {
   const log = createLog({ level: config.logLevel });
   try {
     const services: LoadedService[] = [];
-    for (const service of config.services) services.push(await loadService(service, log));
+    const warn = warningOnce(log);
+    for (const service of config.services) services.push(await loadService(service, warn));
     const ledger = await openLedger(config.ledger);
     const proxy = await startServices(services, { log, ledger });
     await drainOnSignal(proxy, config.drainTimeoutMs, log);
@@ -26,22 +27,33 @@ export async function runServices(config: ProxyConfig): Promise<void> {
   }
 }
 
-async function loadService(config: ServiceConfig, log: EventLog): Promise<LoadedService> {
-  const own = await loadOwn(config, log);
+type Warn = (service: string, message: string) => void;
+
+/** Several services, and their key managers, may have the same files. */
+function warningOnce(log: EventLog): Warn {
+  const said = new Set<string>();
+  return (service, message) => {
+    if (!said.has(message)) log.warn({ event: 'warning', service, message });
+    said.add(message);
+  };
+}
+
+async function loadService(config: ServiceConfig, warn: Warn): Promise<LoadedService> {
+  const own = await loadOwn(config, warn);
   const kmes: KmeSettings[] = [];
   for (const { url, access, weight, settings } of config.kmes) {
     const { tls, warnings } = await loadKmeTls(access);
-    for (const message of warnings) log.warn({ event: 'warning', service: config.name, message });
+    for (const message of warnings) warn(config.name, message);
     kmes.push({ url, weight, ...settings, tls });
   }
   return { config, ...own, kmes };
 }
 
-async function loadOwn({ credentials, sae, name }: ServiceConfig, log: EventLog) {
+async function loadOwn({ credentials, sae, name }: ServiceConfig, warn: Warn) {
   if (credentials === undefined) return {};
   const { identity, trust, warnings } = await loadCredentials(credentials);
   checkOwnSae(identity, sae, credentials.cert);
-  for (const message of warnings) log.warn({ event: 'warning', service: name, message });
+  for (const message of warnings) warn(name, message);
   return { identity, trust };
 }
 

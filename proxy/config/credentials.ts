@@ -1,6 +1,13 @@
 /** The PEM files that a configuration names: read, checked, and with errors that name the file. */
 import { type FileHandle, open } from 'node:fs/promises';
-import { CertError, type Identity, loadIdentity, loadTrust, type TrustAnchors } from '../../certs/index.ts';
+import {
+  CertError,
+  type Certificate,
+  type Identity,
+  loadIdentity,
+  loadTrust,
+  type TrustAnchors,
+} from '../../certs/index.ts';
 import { ConfigError, ConfigErrorCode, type ConfigProblem } from './config-error.ts';
 import type { CredentialPaths } from './service-config.ts';
 
@@ -8,6 +15,8 @@ import type { CredentialPaths } from './service-config.ts';
 const MAX_FILE_BYTES = 1024 * 1024;
 /** Permission bits that let others than the owner at a key. */
 const GROUP_AND_WORLD = 0o077;
+/** Of the lifetime of a certificate, how much is left when its end is warned of: those of a day and of a year alike. */
+const EXPIRY_NOTICE = 0.1;
 
 /** What a service presents and whom it trusts. */
 export interface Credentials {
@@ -17,16 +26,17 @@ export interface Credentials {
   readonly certPem: string;
   readonly keyPem: string;
   readonly caPem: string;
-  /** For the log, each one line: a key file that others may read. */
+  /** For the log, each one line: a key file that others may read, a certificate that peers refuse or soon will. */
   readonly warnings: readonly string[];
 }
 
 /**
- * Reads the files of one identity.
+ * Reads the files of one identity. Certificates that are not valid now are warned of, and no more: the clock may be
+ * the one that is wrong, and is asked again at each handshake.
  *
  * @throws ConfigError `ERR_CONFIG_FILE` for a file that can't be read, `ERR_CONFIG_CREDENTIALS` for one that can't be used.
  */
-export async function loadCredentials(paths: CredentialPaths): Promise<Credentials> {
+export async function loadCredentials(paths: CredentialPaths, nowMs = Date.now()): Promise<Credentials> {
   const [cert, key, ca] = await Promise.all([
     readFileText(paths.cert, 'certificate'),
     readFileText(paths.key, 'private key'),
@@ -40,7 +50,11 @@ export async function loadCredentials(paths: CredentialPaths): Promise<Credentia
     certPem: cert.text,
     keyPem: key.text,
     caPem: ca.text,
-    warnings: exposureWarnings(paths.key, 'private key', key.mode),
+    warnings: [
+      ...exposureWarnings(paths.key, 'private key', key.mode),
+      ...validityWarnings(paths.cert, identity.leaf, nowMs),
+      ...trust.certificates.flatMap((anchor) => anchorWarnings(paths.ca, anchor, nowMs)),
+    ],
   };
 }
 
@@ -111,6 +125,20 @@ function exposureWarnings(path: string, what: string, mode: number): readonly st
   if (process.platform === 'win32' || (mode & GROUP_AND_WORLD) === 0) return [];
   const octal = (mode & 0o777).toString(8).padStart(4, '0');
   return [`${what} ${path} has mode ${octal}: others may read it; chmod 600 it`];
+}
+
+function validityWarnings(path: string, { notBeforeMs, notAfterMs }: Certificate, nowMs: number): readonly string[] {
+  const [from, to] = [notBeforeMs, notAfterMs].map((ms) => new Date(ms).toISOString());
+  if (nowMs < notBeforeMs) return [`certificate ${path} is valid from ${from} on: peers refuse it; check the clock`];
+  if (nowMs > notAfterMs) return [`certificate ${path} expired at ${to}: peers refuse it; put a new one in its place`];
+  if (notAfterMs - nowMs > EXPIRY_NOTICE * (notAfterMs - notBeforeMs)) return [];
+  return [`certificate ${path} expires at ${to}: put a new one in its place before`];
+}
+
+function anchorWarnings(path: string, { subjectText, notBeforeMs, notAfterMs }: Certificate, nowMs: number): string[] {
+  if (nowMs >= notBeforeMs && nowMs <= notAfterMs) return [];
+  const period = [notBeforeMs, notAfterMs].map((ms) => new Date(ms).toISOString()).join(' to ');
+  return [`${subjectText} in CA ${path} is valid from ${period}, which is not now: peers under it are refused`];
 }
 
 function reasonText(code: string | undefined): string {

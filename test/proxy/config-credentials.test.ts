@@ -6,6 +6,7 @@ import { type Credential, createCa, issueLeaf, writeCredential } from '../../cer
 import { ConfigError, checkOwnSae, loadCredentials } from '../../proxy/config/index.ts';
 
 const NOW_MS = Date.UTC(2026, 5, 1);
+const DAY_MS = 86_400_000;
 
 describe('proxy config: credentials', () => {
   let directory: string;
@@ -34,7 +35,7 @@ describe('proxy config: credentials', () => {
   };
 
   it('loads them, and has nothing to say about a 0600 key', async () => {
-    const credentials = await loadCredentials(paths());
+    const credentials = await loadCredentials(paths(), NOW_MS);
     expect(credentials.identity.saeIds).to.deep.equal(['siteA']);
     expect(credentials.trust.certificates).to.have.length(1);
     expect(credentials.keyPem).to.match(/^-----BEGIN PRIVATE KEY/);
@@ -45,8 +46,25 @@ describe('proxy config: credentials', () => {
     const key = file('open.key');
     writeFileSync(key, (await loadCredentials(paths())).keyPem);
     chmodSync(key, 0o640);
-    const { warnings } = await loadCredentials(paths({ key }));
+    const { warnings } = await loadCredentials(paths({ key }), NOW_MS);
     expect(warnings).to.deep.equal([`private key ${key} has mode 0640: others may read it; chmod 600 it`]);
+  });
+
+  it('warns of a certificate that peers refuse, or soon will', async () => {
+    const at = async (days: number) => (await loadCredentials(paths(), NOW_MS + days * DAY_MS)).warnings;
+    const cert = file('siteA.pem');
+    expect(await at(-0.01)).to.deep.equal([
+      `certificate ${cert} is valid from 2026-05-31T23:55:00.000Z on: peers refuse it; check the clock`,
+      `CN=CA in CA ${file('ca.pem')} is valid from 2026-05-31T23:55:00.000Z to 2036-05-29T00:00:00.000Z, which is not now: peers under it are refused`,
+    ]);
+    expect(await at(328)).to.deep.equal([]);
+    expect(await at(329)).to.deep.equal([
+      `certificate ${cert} expires at 2027-06-01T00:00:00.000Z: put a new one in its place before`,
+    ]);
+    expect(await at(366)).to.deep.equal([
+      `certificate ${cert} expired at 2027-06-01T00:00:00.000Z: peers refuse it; put a new one in its place`,
+    ]);
+    expect(await at(3651)).to.have.length(2);
   });
 
   it('names the file that can not be read', async () => {

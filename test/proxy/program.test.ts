@@ -6,6 +6,7 @@ import { type AddressInfo, connect } from 'node:net';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { startKmes, type TestKmes } from './kmes.ts';
+import { proxyCredential, testPki } from './pki.ts';
 import { Programs, SiteFolder } from './program.ts';
 import { MIB, randomStream, receive, send } from './random-stream.ts';
 import { collect, TestApplication } from './sites.ts';
@@ -90,6 +91,27 @@ describe('the program, as two processes', function () {
     const line = await client.next('connection');
     expect(line).to.include({ mode: 'qkd-and-pqc', bytesToPeer: size, bytesFromPeer: size });
     await application.close();
+  });
+
+  it('warns once of a certificate that peers will refuse, however many services have it', async () => {
+    const { ca } = await testPki();
+    const expired = { saeIds: ['siteB'], notBeforeMs: Date.now() - 3 * 86_400_000, validityDays: 1 };
+    await folder.writeCredential('old', await proxyCredential(ca, expired));
+    const service = (name: string) =>
+      `  - { name: ${name}, mode: server, accept: "127.0.0.1:0", connect: "127.0.0.1:1" }`;
+    const config = `defaults: { cert: old.pem, key: old.key, ca: ca.pem, sae: siteB, peer-sae: [siteA], kme: "${kmes.urlB}" }
+services:
+${service('one')}
+${service('two')}
+`;
+    const server = qstunnel('--config', await folder.write('old.yaml', config));
+    await server.port('two');
+    const warnings = server.lines.filter(({ event }) => event === 'warning');
+    expect(warnings).to.have.length(1);
+    expect(warnings[0]).to.include({ level: 'warn', service: 'one' });
+    expect((warnings[0] as { message: string }).message).to.match(
+      /^certificate .*old\.pem expired at .*: peers refuse it/,
+    );
   });
 
   it('a second signal ends it at once', async () => {
