@@ -158,6 +158,22 @@ export type LogEvent =
       readonly peerKme: string;
       readonly message: string;
     }
+  /** A key that the drawer's key manager gave out is not at the answerer's, however long it was looked for. */
+  | {
+      readonly event: 'key-not-found';
+      readonly sae: string;
+      readonly peer: string;
+      readonly role: 'drawer' | 'answerer';
+      readonly keyId: string;
+      /** Ours. */
+      readonly kme: string;
+      readonly message: string;
+      /** Answerer: what its key manager said. */
+      readonly code?: string;
+      readonly error?: string;
+      /** Lines like this one that were held back before it. */
+      readonly suppressed?: number;
+    }
   /** A binder that does not verify: counted, and nothing is burnt for it. */
   | { readonly event: 'bad-binder'; readonly service: string; readonly clientAddress: string; readonly count: number }
   /** A peer of a service with `auth: psk` named a key that it does not get; counted, and often a stranger. `kme`: the key manager did not answer. */

@@ -33,7 +33,7 @@ import { AnswererLink } from './key-service/answerer-link.ts';
 import { DrawerLink } from './key-service/drawer-link.ts';
 import { DrawerSupply } from './key-service/drawer-supply.ts';
 import { createKmeClient, type KmeSettings, type KmesSettings } from './key-service/kme.ts';
-import type { EventLog } from './log.ts';
+import { type EventLog, RepeatLimiter } from './log.ts';
 
 export type { Clock, KmeSettings, KmesSettings, KmeTls, PskTls, SpentLedger };
 export { systemClock };
@@ -61,6 +61,7 @@ export function createDrawerSupply(settings: KeyServiceSettings) {
   const { ownSae, clock, log } = settings;
   const source = kmeClient(settings);
   const instance = newInstance();
+  const notFound = new RepeatLimiter({ perWindow: 1 });
   const supply = new DrawerSupply({
     ...settings,
     quota: QUOTA,
@@ -72,6 +73,16 @@ export function createDrawerSupply(settings: KeyServiceSettings) {
         referenceText,
         stateReason: (reason) => STATE_REASONS[reason],
         onMismatch: (report) => logMismatch(settings, peerSae, report),
+        onNotFound: (reference) => {
+          const passed = notFound.pass(peerSae);
+          if (passed === undefined) return;
+          log.warn({
+            ...{ event: 'key-not-found', sae: ownSae, peer: peerSae, role: 'drawer' },
+            ...{ keyId: referenceText(reference), kme: source.kme },
+            message: `the peer's key manager does not have a key that ours gave out; if it lasts, the two are not the ends of one link`,
+            ...(passed.suppressed === 0 ? {} : passed),
+          });
+        },
         onBug: (error) => logBug(settings, error),
         onQuarantine: (quarantined, ownKme) => {
           const event = { event: 'kme', kme: ownKme, sae: ownSae } as const;

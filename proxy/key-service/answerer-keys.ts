@@ -10,6 +10,7 @@ import {
   type Clock,
   type FoundKey,
   type KdiError,
+  KdiErrorCode,
   type KeySource,
   type QkdKeyReference,
   referenceText,
@@ -200,8 +201,12 @@ export class AnswererKeys {
         },
         keyUnavailable: (reference, error, final) => {
           this.#setKme(healthOf(error), error);
-          if (final) link.keyNotFound(reference);
-          else link.keyPending(reference);
+          if (!final) {
+            link.keyPending(reference);
+            return;
+          }
+          link.keyNotFound(reference);
+          if (error.code === KdiErrorCode.keyNotFound) this.#logNotFound(reference, peerSae, error);
         },
         kmeUnfit: (error) => this.#setKme(false, error),
       },
@@ -227,6 +232,19 @@ export class AnswererKeys {
       this.#hadKeys.add(peerSae);
       log.info({ event: 'keys-ready', sae, peer: peerSae, role: 'answerer', count });
     }
+  }
+
+  #logNotFound(reference: QkdKeyReference, peer: string, error: KdiError): void {
+    const { code } = error;
+    const passed = this.#repeats.pass(`${peer} ${code}`);
+    if (passed === undefined) return;
+    const { ownSae: sae, log } = this.#options;
+    log.warn({
+      ...{ event: 'key-not-found', sae, peer, role: 'answerer', keyId: referenceText(reference) },
+      ...{ kme: this.#source.kme, code, error: errorText(error) },
+      message: `our key manager does not have a key that the peer's gave out; if it lasts, the two are not the ends of one link`,
+      ...(passed.suppressed === 0 ? {} : passed),
+    });
   }
 
   #setKme(reachable: boolean | undefined, error?: KdiError): void {

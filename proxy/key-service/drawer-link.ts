@@ -43,6 +43,8 @@ export interface DrawerLinkOptions {
   /** A string that is equal exactly for equal references. */
   readonly referenceText: (reference: QkdKeyReference) => string;
   readonly onMismatch: (report: MismatchReport) => void;
+  /** The peer's key manager does not have this key, which ours gave out. */
+  readonly onNotFound: (reference: QkdKeyReference) => void;
   readonly onQuarantine: (quarantined: boolean, ownKme: string, peerKme: string) => void;
   readonly onBug: (error: unknown) => void;
   /** A reason of the pool in the words of the channel. */
@@ -226,6 +228,7 @@ export class DrawerLink {
         this.#announced.delete(this.#options.referenceText(event.reference));
         if (event.reason === 'mismatch') pool.markMismatch(event.reference);
         else pool.markUnavailable(event.reference);
+        if (event.reason === 'unavailable') this.#options.onNotFound(event.reference);
         return;
       case 'mismatch':
         this.#options.onMismatch(event.report);

@@ -103,6 +103,31 @@ describe('a tunnel with keys over', () => {
         await useUntil(running, 'qkd-and-pqc');
       });
 
+      it('key managers of two links: both ends say that one does not have what the other gave out', async () => {
+        const { at } = await start(api);
+        kmes.fill(keys(8));
+        const others = await startKmes();
+        others.fill(keys(8));
+        sites = await startSites({
+          backend: application.address,
+          client: at('a'),
+          server: kmesAt(others.url('b', api)),
+          clock: fastClock(20),
+        });
+        const atServer = await sites.serverLog.next('key-not-found');
+        const atClient = await sites.clientLog.next('key-not-found');
+        expect(atServer).to.include({ level: 'warn', role: 'answerer', peer: 'siteA', code: 'ERR_KDI_KEY_NOT_FOUND' });
+        expect(atServer.message).to.match(/^our key manager does not have a key that the peer's gave out; if it lasts/);
+        expect(atClient).to.include({ level: 'warn', role: 'drawer', peer: 'siteB', keyId: atServer.keyId });
+        expect(atClient.message).to.match(
+          /^the peer's key manager does not have a key that ours gave out; if it lasts/,
+        );
+        expect((await use(sites)).atClient).to.include({ mode: 'pqc' });
+        await sites.close();
+        sites = undefined;
+        await others.close();
+      });
+
       it('a restart of the server proxy: its keys are given up, and new ones agreed', async function () {
         this.timeout(30_000);
         const { sites: run, at } = await start(api);

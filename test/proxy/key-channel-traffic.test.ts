@@ -111,6 +111,7 @@ describe('what the key channel carries', () => {
       nowMs: () => 0,
       referenceText: () => '',
       onMismatch: () => {},
+      onNotFound: () => {},
       onQuarantine: () => {},
       onBug: (error) => {
         throw error;
@@ -180,6 +181,7 @@ describe('what the key channel carries', () => {
         nowMs: () => 0,
         referenceText: (reference) => nameOf(reference as never),
         onMismatch: () => {},
+        onNotFound: () => {},
         onQuarantine: () => {},
         onBug: (error) => {
           throw error;

@@ -263,6 +263,7 @@ export class World {
           referenceText,
           stateReason: () => undefined,
           onMismatch: () => {},
+          onNotFound: () => {},
           onQuarantine: () => {},
           onBug: (error) => this.#bugs.push(error),
         }),
