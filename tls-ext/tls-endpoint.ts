@@ -88,10 +88,8 @@ export class TlsEndpoint implements TlsEngine {
     if (this.#state === 'ended' || this.#readClosed) return [];
     return this.#call(() => {
       this.#readClosed = true;
-      this.#end(
-        new TlsError(TlsErrorCode.truncated, undefined, 'the connection ended without close_notify'),
-        undefined,
-      );
+      const error = new TlsError(TlsErrorCode.truncated, undefined, 'the connection ended without close_notify');
+      this.#end(error, undefined);
     });
   }
 

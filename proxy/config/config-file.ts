@@ -1,5 +1,4 @@
 /** Configuration files: YAML 1.2, checked, with the line of everything that is wrong. */
-import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type Document, isMap, isNode, isScalar, LineCounter, parseDocument } from 'yaml';
 import { ConfigError, ConfigErrorCode, type ConfigPosition, type ConfigProblem } from './config-error.ts';
@@ -8,9 +7,8 @@ import { resolveConfig } from './resolve.ts';
 import { defaultsSchema, fileSchema, SERVICE_SETTINGS, serviceSchema } from './schema.ts';
 import { schemaProblems } from './schema-problems.ts';
 import type { ProxyConfig } from './service-config.ts';
+import { readTextFile, UnreadableFile } from './text-file.ts';
 
-/** Largest configuration file. */
-const MAX_FILE_BYTES = 1024 * 1024;
 /** Most problems that are listed; the others come up when these are mended. */
 const MAX_PROBLEMS = 20;
 
@@ -22,21 +20,13 @@ type Path = readonly (string | number)[];
  * @throws ConfigError with every problem found, in the order of the file.
  */
 export async function loadConfigFile(file: string): Promise<ProxyConfig> {
-  let bytes: Uint8Array;
   try {
-    bytes = await readFile(file);
+    return parseConfig((await readTextFile(file)).text, file);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const message = `the configuration file can not be read (${code ?? 'unknown'})`;
+    if (!(error instanceof UnreadableFile)) throw error;
+    const message = `the configuration file can not be read: ${error.message}`;
     throw new ConfigError([{ code: ConfigErrorCode.file, message }], file);
   }
-  if (bytes.length > MAX_FILE_BYTES) {
-    throw new ConfigError(
-      [{ code: ConfigErrorCode.file, message: `the file has more than ${MAX_FILE_BYTES} bytes` }],
-      file,
-    );
-  }
-  return parseConfig(Buffer.from(bytes).toString('utf8'), file);
 }
 
 /**

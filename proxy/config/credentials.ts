@@ -1,5 +1,4 @@
 /** The PEM files that a configuration names: read, checked, and with errors that name the file. */
-import { type FileHandle, open } from 'node:fs/promises';
 import {
   CertError,
   type Certificate,
@@ -10,9 +9,8 @@ import {
 } from '../../certs/index.ts';
 import { ConfigError, ConfigErrorCode, type ConfigProblem } from './config-error.ts';
 import type { CredentialPaths } from './service-config.ts';
+import { readTextFile, UnreadableFile } from './text-file.ts';
 
-/** Largest PEM file. */
-const MAX_FILE_BYTES = 1024 * 1024;
 /** Permission bits that let others than the owner at a key. */
 const GROUP_AND_WORLD = 0o077;
 /** Of the lifetime of a certificate, how much is left when its end is warned of: those of a day and of a year alike. */
@@ -100,24 +98,12 @@ export async function loadPsk(path: string): Promise<LoadedPsk> {
   };
 }
 
-async function readFileText(path: string, what: string): Promise<{ readonly text: string; readonly mode: number }> {
-  let file: FileHandle | undefined;
+async function readFileText(path: string, what: string) {
   try {
-    file = await open(path, 'r');
-    const { mode, size } = await file.stat();
-    // A bounded read of what was opened: a device or a growing file can't fill the memory.
-    const buffer = Buffer.alloc(Math.min(size, MAX_FILE_BYTES) + 1);
-    const { bytesRead } = await file.read(buffer, 0, buffer.length, 0);
-    if (bytesRead > MAX_FILE_BYTES) throw credentialError(`${what} file ${path} has more than ${MAX_FILE_BYTES} bytes`);
-    const text = buffer.toString('utf8', 0, bytesRead);
-    buffer.fill(0);
-    return { text, mode };
+    return await readTextFile(path);
   } catch (error) {
-    if (error instanceof ConfigError) throw error;
-    const { code } = error as NodeJS.ErrnoException;
-    throw new ConfigError([fileProblem(`${what} file ${path} can not be read: ${reasonText(code)}`)]);
-  } finally {
-    await file?.close();
+    if (!(error instanceof UnreadableFile)) throw error;
+    throw new ConfigError([fileProblem(`${what} file ${path} can not be read: ${error.message}`)]);
   }
 }
 
@@ -139,20 +125,6 @@ function anchorWarnings(path: string, { subjectText, notBeforeMs, notAfterMs }: 
   if (nowMs >= notBeforeMs && nowMs <= notAfterMs) return [];
   const period = [notBeforeMs, notAfterMs].map((ms) => new Date(ms).toISOString()).join(' to ');
   return [`${subjectText} in CA ${path} is valid from ${period}, which is not now: peers under it are refused`];
-}
-
-function reasonText(code: string | undefined): string {
-  switch (code) {
-    case 'ENOENT':
-      return 'it does not exist';
-    case 'EACCES':
-    case 'EPERM':
-      return 'no permission';
-    case 'EISDIR':
-      return 'it is a folder';
-    default:
-      return code ?? 'unknown reason';
-  }
 }
 
 function usable<T>(what: string, load: () => T): T {

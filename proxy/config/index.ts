@@ -7,3 +7,4 @@ export { type Credentials, checkOwnSae, type LoadedPsk, loadCredentials, loadPsk
 export { DURATION_FORM, parseDuration } from './duration.ts';
 export { type CipherSuiteName, configJsonSchema, type GroupName, MAX_PEER_SAES, MAX_SERVICES } from './schema.ts';
 export type { CredentialPaths, KmeAccess, KmeConfig, ProxyConfig, ServiceConfig } from './service-config.ts';
+export { readTextFile, systemReason, UnreadableFile } from './text-file.ts';

@@ -217,6 +217,16 @@ describe('proxy cli', () => {
       expect(shown.stderr).to.equal('qstunnel: ERR_CERT_PEM: no "BEGIN CERTIFICATE" block found, but a private key\n');
     });
 
+    it('reads from a pipe', () => {
+      const command = `exec "${process.execPath}" "${BIN}" certs show --json <(cat pki/siteA.pem; cat pki/ca.pem)`;
+      const { stdout, stderr } = spawnSync('bash', ['-c', command], { cwd: directory, encoding: 'utf8' });
+      expect(stderr).to.equal('');
+      expect(JSON.parse(stdout).map(({ subject }: { subject: string }) => subject)).to.deep.equal([
+        'CN=siteA',
+        'CN=Lab CA',
+      ]);
+    });
+
     it('says what to do where there is no CA', () => {
       const issue = program('certs', 'issue', 'x', '--dir', 'nowhere');
       expect(issue.status).to.equal(1);

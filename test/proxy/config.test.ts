@@ -364,7 +364,14 @@ unsafe-plaintext-off-loopback: true`).replace('    sae: siteA\n', '')}`;
       const error = await loadConfigFile('/nonexistent/q.yaml').catch((e: ConfigError) => e);
       expect(error).to.be.instanceOf(ConfigError);
       expect((error as ConfigError).message).to.equal(
-        '/nonexistent/q.yaml: the configuration file can not be read (ENOENT)',
+        '/nonexistent/q.yaml: the configuration file can not be read: it does not exist',
+      );
+    });
+
+    it('a file without an end', async () => {
+      const error = await loadConfigFile('/dev/zero').catch((e: ConfigError) => e);
+      expect((error as ConfigError).message).to.equal(
+        '/dev/zero: the configuration file can not be read: it has more than 1048576 bytes',
       );
     });
   });
