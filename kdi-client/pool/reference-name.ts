@@ -3,9 +3,13 @@
  * object with byte arrays costs. One character for each byte; the drawer, who
  * is the same for many keys, is not in it.
  */
-import type { QkdKeyReference } from '../key-source.ts';
+import type { KdiApi, QkdKeyReference } from '../key-source.ts';
 
-const APIS = { etsi004: '4', etsi014: '1', skip: 's' } as const;
+const APIS = { etsi004: '4', etsi014: '1', skip: 's' } as const satisfies Record<KdiApi, string>;
+/** Of those whose keys have an ID. */
+const KEY_ID_APIS = new Map(
+  Object.entries(APIS).map(([api, letter]) => [letter as string, api as Exclude<KdiApi, 'etsi004'>]),
+);
 /** Of index and slice, behind the Key_stream_ID. */
 const INDEX_BYTES = 4;
 const SLICE_BYTES = 2;
@@ -20,18 +24,14 @@ export function referenceName(reference: QkdKeyReference): string {
 
 /** The reference again; its byte array is the caller's. */
 export function referenceOfName(name: string, drawer: string): QkdKeyReference {
-  switch (name[0]) {
-    case APIS.etsi004: {
-      const sliceAt = 1 + INDEX_BYTES;
-      const ksidAt = sliceAt + SLICE_BYTES;
-      const [index, slice] = [number(name.slice(1, sliceAt)), number(name.slice(sliceAt, ksidAt))];
-      return { api: 'etsi004', drawer, ksid: bytes(name.slice(ksidAt)), index, slice };
-    }
-    case APIS.etsi014:
-      return { api: 'etsi014', drawer, keyId: bytes(name.slice(1)) };
-    default:
-      return { api: 'skip', drawer, keyId: bytes(name.slice(1)) };
+  if (name[0] === APIS.etsi004) {
+    const sliceAt = 1 + INDEX_BYTES;
+    const ksidAt = sliceAt + SLICE_BYTES;
+    const [index, slice] = [number(name.slice(1, sliceAt)), number(name.slice(sliceAt, ksidAt))];
+    return { api: 'etsi004', drawer, ksid: bytes(name.slice(ksidAt)), index, slice };
   }
+  const api = KEY_ID_APIS.get(name.slice(0, 1)) as Exclude<KdiApi, 'etsi004'>;
+  return { api, drawer, keyId: bytes(name.slice(1)) };
 }
 
 /** Whether a name is of a key in this 004 stream. */
