@@ -30,7 +30,7 @@ export interface OpenedStream {
   readonly peerConnected: boolean;
 }
 
-/** Room for metadata in the first request; JSON of age and hops takes some 40 bytes. */
+/** Room for metadata until a KME wants more; JSON of age and hops takes some 40 bytes. */
 const METADATA_BUFFER_BYTES = 256;
 /** A stream is given up before its index comes this near to the end of u32. */
 const INDEX_MARGIN = 0x1_0000;
@@ -45,10 +45,12 @@ class Etsi004Stream {
   #closing: Promise<void> | undefined;
   #onClose: () => Promise<void> = async () => {};
   readonly #abort = new AbortController();
+  #metadataSize: number;
 
   constructor(opened: OpenedStream) {
     this.opened = opened;
     this.announcement = opened.announcement;
+    this.#metadataSize = opened.announcement.qos.metadataMimetype === '' ? 0 : METADATA_BUFFER_BYTES;
   }
 
   onClose(callback: () => Promise<void>): void {
@@ -97,20 +99,20 @@ class Etsi004Stream {
 
   protected async getChunk(index: number, { signal }: CallOptions): Promise<Chunk> {
     const { transport, callTimeoutMs, announcement } = this.opened;
-    const { ksid, qos } = announcement;
-    let metadataSize = qos.metadataMimetype === '' ? 0 : METADATA_BUFFER_BYTES;
+    const { ksid } = announcement;
     for (let attempt = 0; ; attempt++) {
-      const reply = await transport.request({ service: 'get-key', ksid, index, metadataSize }, callTimeoutMs, [
-        this.#abort.signal,
-        signal,
-      ]);
+      const reply = await transport.request(
+        { service: 'get-key', ksid, index, metadataSize: this.#metadataSize },
+        callTimeoutMs,
+        [this.#abort.signal, signal],
+      );
       if (reply.resent) this.requestResent();
       try {
         const { status, delivery, metadataSizeNeeded = 0 } = reply.response;
-        if (status === Etsi004Status.metadataTooSmall && attempt === 0 && metadataSizeNeeded > metadataSize) {
+        if (status === Etsi004Status.metadataTooSmall && attempt === 0 && metadataSizeNeeded > this.#metadataSize) {
           if (metadataSizeNeeded > MAX_METADATA_BYTES) throw statusError('get-key', status, transport.kme);
-          // The key was not consumed: the same index again, with the room that is wanted.
-          metadataSize = metadataSizeNeeded;
+          // The key was not consumed: the same index again, with the room that is wanted, from now on.
+          this.#metadataSize = metadataSizeNeeded;
           continue;
         }
         if (delivery === undefined) throw statusError('get-key', status, transport.kme);

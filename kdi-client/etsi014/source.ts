@@ -26,7 +26,7 @@ import {
   parseEtsi014Status,
   uuidOfBytes,
 } from '../wire/index.ts';
-import type { JsonObject } from '../wire/json-fields.ts';
+import { isU32, type JsonObject } from '../wire/json-fields.ts';
 import { replyError } from './errors.ts';
 import { Etsi014LookupStream } from './lookup-stream.ts';
 
@@ -259,8 +259,8 @@ export class Etsi014Source implements KeySource {
     >;
     return {
       kme: this.kme,
-      ...(typeof age === 'number' && Number.isSafeInteger(age) && age >= 0 ? { ageMs: age } : {}),
-      ...(typeof hops === 'number' && Number.isSafeInteger(hops) && hops >= 0 ? { hops } : {}),
+      ...(isU32(age) ? { ageMs: age } : {}),
+      ...(isU32(hops) ? { hops } : {}),
       ...(typeof simulated === 'boolean' ? { simulated } : {}),
     };
   }

@@ -4,9 +4,8 @@
  * its keys are never taken for quantum ones.
  */
 import { DecodeError, utf8 } from '../../tls-ext/bytes/index.ts';
+import { isU32, MAX_U32 } from './json-fields.ts';
 import { parseStrictJson } from './strict-json.ts';
-
-const MAX_U32 = 0xffff_ffff;
 
 export interface Etsi004Metadata {
   readonly ageMs?: number;
@@ -48,8 +47,4 @@ export function parseMetadata(bytes: Uint8Array): Etsi004Metadata {
     ...(isU32(hops) ? { hops } : {}),
     ...(typeof simulated === 'boolean' ? { simulated } : {}),
   };
-}
-
-function isU32(value: unknown): value is number {
-  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= MAX_U32;
 }

@@ -34,6 +34,13 @@ export function expectBoolean(value: unknown, field: string): boolean {
   return value;
 }
 
+export const MAX_U32 = 0xffff_ffff;
+
+/** What `age` and `hops` of a key may be. */
+export function isU32(value: unknown): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= MAX_U32;
+}
+
 /** `parse(value)` unless the field is absent (or null, as some servers write it). */
 export function optional<T>(value: unknown, parse: (value: unknown) => T): T | undefined {
   return value === undefined || value === null ? undefined : parse(value);

@@ -50,6 +50,21 @@ describe('kdi-client/kme-tls: which KME is the right one', () => {
     expect(verdict({ pinnedSha256: [] }, certificate({})), 'none is no wildcard').to.contain(sha256);
   });
 
+  it('with a pre-shared key no certificate is, whoever signed it', () => {
+    const { checkServerIdentity } = tlsConnectionOptions({ psk: { identity: 'a', key: new Uint8Array(32) } }, 'kme');
+    expect(checkServerIdentity?.('kme', certificate({ CN: 'kme' }))?.message).to.match(/instead of the pre-shared key/);
+    // How node:tls says that there was none.
+    expect(checkServerIdentity?.('kme', {} as never)).to.equal(undefined);
+  });
+
+  it('asked for by its name, as SNI, and by no address', () => {
+    expect(tlsConnectionOptions(base, 'kme-a.test').servername).to.equal('kme-a.test');
+    expect(tlsConnectionOptions({ ...base, serverName: 'kme-b.test' }, 'kme-a.test').servername).to.equal('kme-b.test');
+    for (const address of ['192.0.2.1', '2001:db8::1']) {
+      expect(tlsConnectionOptions(base, address)).to.not.have.property('servername');
+    }
+  });
+
   it('both, where both are set', () => {
     const shown = certificate({ CN: 'kme-7' });
     const sha256 = createHash('sha256').update('der').digest('hex');

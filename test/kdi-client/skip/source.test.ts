@@ -95,6 +95,43 @@ describe('kdi-client/skip: a source against a key provider', () => {
     ]);
   });
 
+  it('looks a key up under its ID in upper case where that is set, and takes the answer in either', async () => {
+    for (const keyId of [KEY_ID.toUpperCase(), KEY_ID]) {
+      const source = await sourceOf(
+        ({ url }) => ({ json: url === '/capabilities' ? CAPABILITIES : { keyId, key: KEY } }),
+        {
+          upperCaseKeyIds: true,
+        },
+      );
+      const lookup = await source.openLookup('siteZ');
+      await lookup.lookup({ api: 'skip', drawer: 'siteZ', keyId: fromHex(KEY_ID) });
+      expect(provider.requests.at(-1)!.url).to.equal(`/key/${KEY_ID.toUpperCase()}?remoteSystemID=siteZ`);
+    }
+  });
+
+  it("asks for no key of another drawer's, nor of another API's", async () => {
+    const source = await sourceOf(() => ({ json: CAPABILITIES }));
+    const lookup = await source.openLookup('siteZ');
+    const keyId = fromHex(KEY_ID);
+    for (const reference of [
+      { api: 'skip', drawer: 'siteY', keyId },
+      { api: 'etsi014', drawer: 'siteZ', keyId },
+    ] as const) {
+      expect(await lookup.lookup(reference).catch((error: KdiError) => error.code)).to.equal(KdiErrorCode.stream);
+    }
+    expect(provider.requests.map(({ url }) => url)).to.deep.equal(['/capabilities']);
+  });
+
+  it('says at once that a provider gives entropy only', async () => {
+    const source = await sourceOf(() => ({ json: { ...CAPABILITIES, key: false } }));
+    for (const call of [source.openDraw('siteB'), source.status('siteB')]) {
+      expect(await call.catch((error: KdiError) => error)).to.include({
+        code: KdiErrorCode.unsupported,
+        retryable: false,
+      });
+    }
+  });
+
   describe('several requests at a time', () => {
     /** A provider that says nothing of itself: each request for a key waits to be answered by the test. */
     const heldBack = () => {

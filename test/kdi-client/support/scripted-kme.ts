@@ -15,6 +15,8 @@ export interface ScriptedKme {
   readonly open: number;
   /** CN of the client certificate of the last connection. */
   readonly lastClient: string | undefined;
+  /** Resets every connection: RST in place of a close. */
+  reset(): void;
   close(): Promise<void>;
 }
 
@@ -62,6 +64,9 @@ export async function scriptedKme(pki: TestPki | undefined, script: Script): Pro
     },
     get lastClient() {
       return lastClient;
+    },
+    reset: () => {
+      for (const socket of sockets) socket.resetAndDestroy();
     },
     close: () =>
       new Promise((resolve) => {

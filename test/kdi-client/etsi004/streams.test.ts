@@ -1,0 +1,181 @@
+import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { expect } from 'chai';
+import { KdiErrorCode, type StreamAnnouncement } from '../../../kdi-client/index.ts';
+import { hexOf, SecretBytes } from '../../../tls-ext/bytes/index.ts';
+import { settle } from '../support/virtual-clock.ts';
+import { closed, eachRequest, etsi004Bench, KSID, key, message, opened, perRequest, u32 } from './source-bench.ts';
+
+const indexOf = (request: Uint8Array): number => Buffer.from(request).readUInt32BE(24);
+const empty = message('etsi', '05', u32(2));
+const KEY = 'a7'.repeat(32);
+
+describe('kdi-client/etsi004: streams', () => {
+  const { serve, sourceOf, codeOf } = etsi004Bench();
+
+  /** The indices that a drawer asks for while a KME answers this way: 'lost' breaks the connection, 'empty' is status 2. */
+  async function indicesAsked(...answers: readonly ('lost' | 'empty' | 'key')[]): Promise<number[]> {
+    const asked: number[] = [];
+    const kme = await serve(
+      perRequest((request, socket) => {
+        if (request[3] !== 4) return request[3] === 2 ? opened() : closed;
+        const answer = answers[asked.push(indexOf(request)) - 1];
+        if (answer === 'lost') socket.destroy();
+        return answer === 'lost' ? undefined : answer === 'empty' ? empty : key(indexOf(request), KEY);
+      }),
+    );
+    const stream = await sourceOf(kme).openDraw('siteB');
+    for (const answer of answers) {
+      const code = await codeOf(stream.draw(1));
+      expect(code).to.equal({ lost: KdiErrorCode.closed, empty: KdiErrorCode.insufficientKey, key: undefined }[answer]);
+    }
+    return asked;
+  }
+
+  it('skip one chunk over a lost reply, not one with each time that the KME is empty', async () => {
+    expect(await indicesAsked('lost', 'empty', 'empty', 'empty', 'key')).to.deep.equal([0, 0, 1, 1, 1]);
+  });
+
+  it('skip none where the chunk came after all', async () => {
+    expect(await indicesAsked('lost', 'key', 'empty', 'key')).to.deep.equal([0, 0, 1, 1]);
+  });
+
+  it('skip none where the KME was only empty', async () => {
+    expect(await indicesAsked('empty', 'empty', 'key', 'empty', 'key')).to.deep.equal([0, 0, 0, 1, 1]);
+  });
+
+  it('give up a call that is under way when they are closed, and tell the KME after it', async () => {
+    const services: number[] = [];
+    let hung: Socket | undefined;
+    const kme = await serve(
+      perRequest((request, socket) => {
+        services.push(request[3] as number);
+        if (request[3] !== 4) return request[3] === 2 ? opened() : closed;
+        hung = socket;
+        return undefined;
+      }),
+    );
+    const source = sourceOf(kme);
+    const stream = await source.openDraw('siteB');
+    const calls = [codeOf(stream.draw(1)), codeOf(stream.draw(1))];
+    while (hung === undefined) await settle();
+    await Promise.all([stream.close(), stream.close()]);
+    expect(await Promise.all(calls)).to.deep.equal([KdiErrorCode.aborted, KdiErrorCode.stream]);
+    expect(services, 'one CLOSE, and the second draw was never sent').to.deep.equal([2, 4, 8]);
+    expect(await codeOf(stream.draw(1))).to.equal(KdiErrorCode.stream);
+  });
+
+  it('send CLOSE only once the call under way has ended: its connection may be the one that a KME has', async () => {
+    let inFlight = 0;
+    let most = 0;
+    let hung = false;
+    const kme = await serve((socket) => {
+      most = Math.max(most, ++inFlight);
+      socket.once('close', () => inFlight--);
+      perRequest((request) => {
+        hung ||= request[3] === 4;
+        return request[3] === 2 ? opened() : request[3] === 4 ? undefined : closed;
+      })(socket, 0);
+    });
+    const stream = await sourceOf(kme).openDraw('siteB');
+    const draw = codeOf(stream.draw(1));
+    while (!hung) await settle();
+    await stream.close();
+    expect(await draw).to.equal(KdiErrorCode.aborted);
+    expect(most).to.equal(1);
+  });
+
+  it('wipe what they received, and the keys of a chunk that they refuse', async () => {
+    const wiped: string[] = [];
+    const { wipe } = SecretBytes.prototype;
+    const kme = await serve(
+      perRequest((request) =>
+        request[3] === 2 ? opened('etsi', 0, KSID, 64) : request[3] === 4 ? key(0, KEY + KEY) : closed,
+      ),
+    );
+    const stream = await sourceOf(kme, { qos: { keysPerChunk: 2 } }).openDraw('siteB');
+    // What came from the socket is a Buffer, which has a `fill` of its own.
+    const prototypes = [Uint8Array.prototype, Buffer.prototype] as const;
+    const fills = prototypes.map(({ fill }) => fill);
+    for (const [i, prototype] of prototypes.entries()) {
+      prototype.fill = function (this: Uint8Array, ...args: [number]) {
+        if (args.length === 1 && args[0] === 0 && hexOf(this).includes(KEY)) wiped.push('bytes');
+        return (fills[i] as typeof prototype.fill).apply(this, args);
+      } as never;
+    }
+    SecretBytes.prototype.wipe = function (this: SecretBytes) {
+      if (!this.wiped) wiped.push('key');
+      wipe.call(this);
+    };
+    try {
+      const drawn = await stream.draw(1);
+      expect(wiped, 'of the socket, and of the reply').to.deep.equal(['bytes', 'bytes']);
+      for (const { secret } of drawn) secret.wipe();
+      wiped.length = 0;
+      expect(await codeOf(stream.draw(1))).to.equal(KdiErrorCode.duplicateKey);
+      expect(wiped.sort()).to.deep.equal(['bytes', 'bytes', 'key', 'key']);
+    } finally {
+      for (const [i, prototype] of prototypes.entries()) prototype.fill = fills[i] as never;
+      SecretBytes.prototype.wipe = wipe;
+    }
+  });
+
+  it('wipe what an answerer holds ahead when they are closed, and leave no timer', async () => {
+    const secrets: SecretBytes[] = [];
+    const { wipe } = SecretBytes.prototype;
+    const kme = await serve(
+      perRequest((request) =>
+        request[3] === 2 ? opened('etsi', 0, KSID, 64) : request[3] === 4 ? key(0, KEY + KEY) : closed,
+      ),
+    );
+    const source = sourceOf(kme, { qos: { keysPerChunk: 2 } });
+    const announcement = (await source.openDraw('siteB')).announcement as StreamAnnouncement;
+    const stream = await source.openLookup('siteB', { announcement });
+    const reference = { api: 'etsi004', drawer: 'siteB', ksid: announcement.ksid, index: 0, slice: 0 } as const;
+    const { secret } = await stream.lookup(reference);
+    SecretBytes.prototype.wipe = function (this: SecretBytes) {
+      secrets.push(this);
+      wipe.call(this);
+    };
+    try {
+      await stream.close();
+    } finally {
+      SecretBytes.prototype.wipe = wipe;
+    }
+    expect(secrets, 'the slice that nobody asked for').to.have.length(1);
+    expect(secret.wiped, 'what was given is its owner’s').to.equal(false);
+    secret.wipe();
+  });
+
+  it('make a full handshake after one whose resumed session was refused', async () => {
+    const resumed: boolean[] = [];
+    const kme = await serve((socket) => {
+      const tlsSocket = socket as TLSSocket;
+      resumed.push(tlsSocket.isSessionReused());
+      // As of a server that lost its session keys, and takes that badly.
+      if (tlsSocket.isSessionReused()) kme.reset();
+      else perRequest((request) => (request[3] === 2 ? opened() : request[3] === 4 ? key(0, KEY) : closed))(socket, 0);
+    });
+    const stream = await sourceOf(kme).openDraw('siteB');
+    expect(await codeOf(stream.draw(1))).to.equal(KdiErrorCode.closed);
+    expect(await stream.draw(1)).to.have.length(1);
+    expect(resumed).to.deep.equal([false, true, false]);
+  });
+
+  it('do not ask twice over a kept connection that broke in mid-reply', async () => {
+    const reply = key(0, KEY, '', 'qubip');
+    let asked = 0;
+    const kme = await serve(
+      eachRequest((request, socket) => {
+        if (request[3] === 2) return opened('qubip');
+        if (request[3] !== 4) return message('qubip', '09', u32(0));
+        asked++;
+        socket.end(reply.subarray(0, 20));
+        return undefined;
+      }),
+    );
+    const stream = await sourceOf(kme, {}, '?dialect=qubip').openDraw('siteB');
+    expect(await codeOf(stream.draw(1))).to.equal(KdiErrorCode.closed);
+    expect(asked).to.equal(1);
+  });
+});
