@@ -7,7 +7,7 @@ import type { Clock } from '../clock.ts';
 import { isKdiError } from '../errors.ts';
 import { Etsi004Source } from '../etsi004/source.ts';
 import { Etsi014Source } from '../etsi014/source.ts';
-import { type DeliveredKey, type KeySource, type LookupStream, referenceText } from '../key-source.ts';
+import { type DeliveredKey, type LookupStream, referenceText } from '../key-source.ts';
 import type { KmeTls, PskTls } from '../kme-tls.ts';
 import type { KmeAddress } from '../kme-url.ts';
 import { SkipSource } from '../skip/source.ts';
@@ -73,7 +73,7 @@ export async function tryClient(context: ExamContext, needs: KnownQuirks): Promi
   } catch (error) {
     exam.failWith('rate', null, error);
   } finally {
-    await Promise.all([source.close(), peerSource?.close()]);
+    await Promise.all([source.close({ signal }), peerSource?.close({ signal })]);
   }
 }
 
@@ -118,7 +118,7 @@ async function lookUp(
   }
 }
 
-function sourceOf({ options }: KmeEnd, needs: KnownQuirks, clock: Clock, timeoutMs: number): KeySource {
+function sourceOf({ options }: KmeEnd, needs: KnownQuirks, clock: Clock, timeoutMs: number) {
   const { address, tls, saeId } = options;
   const { ksid, openAs, uriTemplate, upperCaseKeyIds, ...quirks } = needs;
   const shared = { address, saeId, clock, connectTimeoutMs: Math.min(timeoutMs, TRIAL_CONNECT_MS) };
@@ -130,7 +130,6 @@ function sourceOf({ options }: KmeEnd, needs: KnownQuirks, clock: Clock, timeout
         ...(ksid === undefined ? {} : { ksid }),
         ...(openAs === undefined ? {} : { openAs }),
         ...(uriTemplate === undefined ? {} : { uriTemplate }),
-        // Closing the stream may take this and a connection, after the examination's time is over.
         replyGraceMs: TRIAL_GRACE_MS,
         qos: { ttlSeconds: 60 },
       });

@@ -50,6 +50,8 @@ export class Examination {
   readonly #abort = new AbortController();
   readonly #endsAtMs: number;
   readonly #cancelEnd: Cancel;
+  #awaited = 'the first connection';
+  #isStopped = false;
 
   constructor(clock: Clock, limits: ExaminationLimits, observer: ExaminationObserver = {}) {
     this.clock = clock;
@@ -67,7 +69,7 @@ export class Examination {
     return this.#checks.every(({ ok }) => ok);
   }
 
-  /** Aborts when the time for the whole is over. */
+  /** Aborts when the time for the whole is over, or nobody waits for it any more. */
   get signal(): AbortSignal {
     return this.#abort.signal;
   }
@@ -112,7 +114,17 @@ export class Examination {
         `the examination ended at its limit of ${this.limits.totalMs / 1000} s, before ${what}`,
       );
     }
+    this.#awaited = what;
     this.#observer.onWaiting?.(what);
+  }
+
+  /** Nobody waits for the rest. The check `conversation` says so; the KME is not blamed for what was under way. */
+  stop(): void {
+    if (this.#isStopped) return;
+    const detail = `stopped from outside, while waiting for ${this.#awaited}; the rest was not asked`;
+    this.fail('conversation', null, detail);
+    this.#isStopped = true;
+    this.#abort.abort();
   }
 
   /** Resolves after `ms`, or when the time for the whole is over. */
@@ -135,6 +147,7 @@ export class Examination {
   }
 
   #add(tone: CheckTone, check: DoctorCheck): void {
+    if (this.#isStopped) return;
     const detail = printable(check.detail);
     const told: DoctorCheck = { ...check, detail, configHint: check.configHint && printable(check.configHint) };
     this.#checks.push(told);

@@ -42,6 +42,8 @@ export interface KmeExaminationOptions {
   /** The present, in milliseconds since 1970: certificates are judged by it. */
   readonly nowMs: number;
   readonly observer?: ExaminationObserver;
+  /** Ends it at once: the verdict has the checks so far, and a failed `conversation`. */
+  readonly signal?: AbortSignal;
   readonly limits?: Partial<ExaminationLimits>;
   readonly clock?: Clock;
   readonly random?: (lengthBytes: number) => Uint8Array;
@@ -71,6 +73,10 @@ export async function examineKme(options: KmeExaminationOptions): Promise<KmeVer
   const limits = { ...DEFAULT_EXAMINATION_LIMITS, ...options.limits };
   const exam = new Examination(options.clock ?? systemClock, limits, options.observer);
   const comparison = new KeyComparison();
+  const { signal } = options;
+  const onStop = () => exam.stop();
+  signal?.addEventListener('abort', onStop);
+  if (signal?.aborted) onStop();
   try {
     const { own, peer, peerSaeId, nowMs } = options;
     const context: ExamContext = {
@@ -94,6 +100,7 @@ export async function examineKme(options: KmeExaminationOptions): Promise<KmeVer
     };
     await converse(context);
   } finally {
+    signal?.removeEventListener('abort', onStop);
     exam.end();
   }
   return {

@@ -155,8 +155,13 @@ export class Etsi004Source implements KeySource {
     return Promise.reject(new KdiError(KdiErrorCode.unsupported, 'GS QKD 004 has no status call'));
   }
 
-  async close(): Promise<void> {
+  /** Tells the KME of each stream that ends; not, or no longer, once `signal` is aborted: streams then end by their TTL. */
+  async close({ signal }: CallOptions = {}): Promise<void> {
+    const giveUp = () => this.#transport.close();
+    signal?.addEventListener('abort', giveUp);
+    if (signal?.aborted) giveUp();
     await Promise.all([...this.#streams].map((stream) => stream.close()));
+    signal?.removeEventListener('abort', giveUp);
     this.#transport.close();
   }
 

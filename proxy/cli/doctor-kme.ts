@@ -15,6 +15,7 @@ import { ConfigError, loadPsk } from '../config/index.ts';
 import { CliError, CliErrorCode } from './cli-error.ts';
 import { kmeDoctorView } from './doctor-view.ts';
 import { readPemFile } from './pem-file.ts';
+import { untilStopped } from './until-stopped.ts';
 
 interface KmeArguments {
   readonly url: string;
@@ -140,11 +141,13 @@ export async function examineKmeCommand(argv: KmeArguments): Promise<void> {
   const view = kmeDoctorView(process.stdout, argv.json);
   let verdict: KmeVerdict;
   try {
-    const options = await examinationOptions(argv);
-    view.begin(argv.url, options);
-    verdict = await examineKme({ ...options, observer: view }).catch((error: unknown) => {
-      throw isKdiError(error) ? usage(error.message) : error;
+    verdict = await untilStopped(async (signal) => {
+      const options = await examinationOptions(argv);
+      view.begin(argv.url, options);
+      return examineKme({ ...options, observer: view, signal });
     });
+  } catch (error) {
+    throw isKdiError(error) ? usage(error.message) : error;
   } finally {
     view.end();
   }

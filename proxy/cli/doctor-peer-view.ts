@@ -40,6 +40,8 @@ export function peerDoctorView(stdout: NodeJS.WriteStream, json: boolean): PeerD
       if (Object.keys(report.versions).length > 0) {
         terminal.print('');
         for (const [label, text] of rowsOf(report)) row(label, text);
+      }
+      if (report.policy.length > 0 && Object.keys(report.versions).length > 0) {
         terminal.print('');
         terminal.print('What a client service here would make of it, by its "require":');
         terminal.print('');

@@ -18,6 +18,7 @@ import { DEFAULT_REQUIREMENT, REQUIREMENTS, type Requirement } from '../policy.t
 import { CliError, CliErrorCode } from './cli-error.ts';
 import { peerDoctorView } from './doctor-peer-view.ts';
 import { readPemFile } from './pem-file.ts';
+import { untilStopped } from './until-stopped.ts';
 
 interface PeerArguments {
   readonly address: string;
@@ -87,15 +88,18 @@ export async function examinePeerCommand(argv: PeerArguments): Promise<void> {
     throw usage('--peer-sae needs --ca, to judge the certificate by');
   for (const sae of peerSaeIds ?? []) if (!isSaeId(sae)) throw usage(`--peer-sae is an SAE ID: ${SAE_ID_SYNTAX}`);
   try {
-    const report = await examinePeer({
-      address,
-      require: argv.require,
-      nowMs: Date.now(),
-      onWaiting: (what) => view.waiting(what),
-      ...(identity === undefined ? {} : { identity }),
-      ...(trust === undefined ? {} : { trust }),
-      ...(peerSaeIds === undefined ? {} : { peerSaeIds }),
-    });
+    const report = await untilStopped((signal) =>
+      examinePeer({
+        address,
+        require: argv.require,
+        nowMs: Date.now(),
+        onWaiting: (what) => view.waiting(what),
+        signal,
+        ...(identity === undefined ? {} : { identity }),
+        ...(trust === undefined ? {} : { trust }),
+        ...(peerSaeIds === undefined ? {} : { peerSaeIds }),
+      }),
+    );
     view.report(report, argv.require);
     if (!report.ok) throw new CliError(CliErrorCode.verdict, report.problems.join('; '));
   } finally {

@@ -30,9 +30,9 @@ export function kmeDoctorView(stdout: NodeJS.WriteStream, json: boolean): KmeDoc
   const indent = ' '.repeat(ID_COLUMNS + 4);
   return {
     begin(url, { own, peer, peerSaeId }) {
-      if (json) return;
       const api = apiName(url);
-      terminal.print(`${terminal.paint('bold', url)}${api}, as ${own.saeId} towards ${peerSaeId}`);
+      if (json || api === undefined) return;
+      terminal.print(`${terminal.paint('bold', url)} (${api}), as ${own.saeId} towards ${peerSaeId}`);
       if (peer !== undefined) terminal.print(`the other end: ${terminal.paint('bold', peer.url)}`);
       terminal.print('');
     },
@@ -69,12 +69,12 @@ export function kmeDoctorView(stdout: NodeJS.WriteStream, json: boolean): KmeDoc
   };
 }
 
-function apiName(url: string): string {
+/** Undefined: no URL of a key manager, which is said in a moment, with what to write instead. It may hold a password. */
+function apiName(url: string): string | undefined {
   try {
-    return ` (${API_NAMES[parseKmeUrl(url).api]})`;
+    return API_NAMES[parseKmeUrl(url).api];
   } catch {
-    // Said in a moment, with what to write instead.
-    return '';
+    return undefined;
   }
 }
 

@@ -41,6 +41,8 @@ export interface PeerExaminationOptions {
   /** The present, in milliseconds since 1970. */
   readonly nowMs: number;
   readonly onWaiting?: (what: string) => void;
+  /** Ends it at once: the report has what was found until then, and no opinion. */
+  readonly signal?: AbortSignal;
   readonly limits?: Partial<PeerExaminationLimits>;
 }
 
@@ -57,14 +59,19 @@ export const DEFAULT_PEER_LIMITS: PeerExaminationLimits = { totalMs: 13_000, att
 /** Application protocols that are asked for, one at a time. */
 const ALPN_PROTOCOLS = [KEY_CHANNEL_ALPN, 'h2', 'http/1.1'] as const;
 const UNKNOWN_PSK_BYTES = 32;
+const STOPPED = 'stopped from outside; what is missing was not asked';
 
 /** Never rejects: a server that is not there is a report too. */
 export async function examinePeer(options: PeerExaminationOptions): Promise<PeerReport> {
   const limits = { ...DEFAULT_PEER_LIMITS, ...options.limits };
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(), limits.totalMs);
+  const signal = AbortSignal.any([abort.signal, ...(options.signal === undefined ? [] : [options.signal])]);
   try {
-    return await new PeerExamination(options, limits, abort.signal).run();
+    const report = await new PeerExamination(options, limits, signal).run();
+    return options.signal?.aborted
+      ? { ...report, ok: false, summary: STOPPED, policy: [], problems: [STOPPED] }
+      : report;
   } finally {
     clearTimeout(timer);
   }

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
@@ -95,6 +96,41 @@ describe('qstunnel doctor kme', () => {
     }
     const plain = await qstunnel(...here, '--knid', 'chosen');
     expect(plain.stdout, 'without --json').to.equal('');
+  });
+
+  for (const subject of ['kme', 'peer'] as const) {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      it(`doctor ${subject} --json: ${signal} ends the wait for one that hangs, with one object`, async () => {
+        const silent = createServer((socket) => socket.on('error', () => {}).resume()).listen(0, '127.0.0.1');
+        await once(silent, 'listening');
+        try {
+          const address = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
+          const args = subject === 'kme' ? [`etsi014://${address}`, ...names, ...files()] : [address];
+          const child = spawn(process.execPath, [BIN, 'doctor', subject, ...args, '--json']);
+          let stdout = '';
+          child.stdout.on('data', (bytes: Buffer) => {
+            stdout += bytes.toString();
+          });
+          await once(silent, 'connection');
+          child.kill(signal);
+          expect(await once(child, 'close')).to.deep.equal([1, null]);
+          const { ok, checks, problems } = JSON.parse(stdout);
+          expect(ok).to.equal(false);
+          const said = subject === 'kme' ? checks.at(-1) : { detail: problems[0] };
+          expect(said.detail).to.include('stopped from outside');
+          if (subject === 'kme') expect(said).to.include({ id: 'conversation', ok: false });
+        } finally {
+          silent.close();
+        }
+      });
+    }
+  }
+
+  it('a URL with a password is not repeated', async () => {
+    const { code, stdout, stderr } = await qstunnel('doctor', 'kme', 'etsi014://me:secret@kme', ...names, ...files());
+    expect(code).to.equal(2);
+    expect(stderr).to.include('a KME URL holds no user or password');
+    expect(stdout + stderr).to.not.include('secret');
   });
 
   it('another ID than the one in the certificate: the line has that one', async () => {
