@@ -64,23 +64,24 @@ export type OwnCredentials =
   | { readonly usable: true; readonly facts: CertificateFacts; readonly caNames: string }
   | { readonly usable: false; readonly problem: string };
 
-export function readOwnCredentials(tls: KmeTls, nowMs: number): OwnCredentials {
+/** `options`: what the names of the options for these files begin with, `--` or `--peer-`. */
+export function readOwnCredentials(tls: KmeTls, nowMs: number, options: string): OwnCredentials {
   const bad = (problem: string): OwnCredentials => ({ usable: false, problem });
   let certificate: X509Certificate;
   try {
     certificate = new X509Certificate(tls.cert);
   } catch {
-    return bad('the file of --cert holds no PEM certificate; are --cert and --key swapped?');
+    return bad(`the file of ${options}cert holds no PEM certificate; are ${options}cert and ${options}key swapped?`);
   }
   let key: ReturnType<typeof createPrivateKey>;
   try {
     key = createPrivateKey(typeof tls.key === 'string' ? tls.key : { key: tls.key as Buffer });
   } catch {
-    return bad('the file of --key holds no unencrypted PEM private key');
+    return bad(`the file of ${options}key holds no unencrypted PEM private key`);
   }
   if (!belongsTo(key, certificate)) {
     return bad(
-      'the private key of --key does not belong to the certificate of --cert; give the two files made together',
+      `the private key of ${options}key does not belong to the certificate of ${options}cert; give the two files made together`,
     );
   }
   const cas = [tls.ca].flat() as readonly (string | Uint8Array)[];
@@ -89,7 +90,7 @@ export function readOwnCredentials(tls: KmeTls, nowMs: number): OwnCredentials {
     try {
       caNames.push(oneLine(new X509Certificate(ca).subject));
     } catch {
-      return bad('the file of --ca holds no PEM certificate');
+      return bad(`the file of ${options}ca holds no PEM certificate`);
     }
   }
   return { usable: true, facts: certificateFacts(certificate, nowMs), caNames: caNames.join('; ') };

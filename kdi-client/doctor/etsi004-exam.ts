@@ -114,10 +114,10 @@ class Etsi004Exam {
     const nullKsid = new Uint8Array(KSID_BYTES);
     let response = await this.#open(this.#own, { ...uris, ksid: nullKsid, qos: DOCTOR_QOS });
     if (response === 'failed') return undefined;
-    if (response === 'blocked' || response.status === Etsi004Status.timeout) return this.#openBlocked();
+    if (response.status === Etsi004Status.timeout) return this.#openBlocked();
     if (response.status === Etsi004Status.qosNotMet && response.stream !== undefined) {
       response = await this.#takeProposal(response.stream, uris, nullKsid);
-      if (response === 'failed' || response === 'blocked') return undefined;
+      if (response === 'failed') return undefined;
     }
     const opened = this.#judgeOpen(own, response);
     if (opened === undefined) return undefined;
@@ -126,11 +126,11 @@ class Etsi004Exam {
     return this.#join(stream);
   }
 
-  /** OPEN_CONNECT; `blocked`: no answer in time, `failed`: a check says what went wrong. */
+  /** OPEN_CONNECT; `failed`: no answer, and a check says what went wrong. */
   async #open(
     probe: Etsi004Probe,
     request: { source: string; destination: string; ksid: Uint8Array; qos: Etsi004Qos },
-  ): Promise<Etsi004OpenConnectResponse | 'blocked' | 'failed'> {
+  ): Promise<Etsi004OpenConnectResponse | 'failed'> {
     const { end } = probe;
     const { exam } = end;
     try {
@@ -138,7 +138,6 @@ class Etsi004Exam {
     } catch (error) {
       // `dialect` has said it already.
       if (isKdiError(error, KdiErrorCode.dialect)) return 'failed';
-      if (isKdiError(error, KdiErrorCode.timeout) && probe.onDialect === undefined) return 'blocked';
       exam.failWith(end.id('open'), Clause.etsi004Open, error);
       return 'failed';
     }
@@ -186,7 +185,12 @@ class Etsi004Exam {
     const { ownNames, options } = end;
     switch (status) {
       case Etsi004Status.noQkdConnection:
-        return `; ${this.#uris().source} and ${this.#uris().destination} were sent; our certificate names ${namesText(ownNames)}, and ${options.saeId} was meant`;
+        return (
+          `; ${this.#uris().source} and ${this.#uris().destination} were sent` +
+          (options.tls === undefined
+            ? ''
+            : `; our certificate names ${namesText(ownNames)}, and ${options.saeId} was meant`)
+        );
       case Etsi004Status.ksidInUse:
         return '; another process of this SAE has opened it: the doctor can not share a stream with a running proxy, start it again for a fresh one';
       default:
@@ -194,7 +198,7 @@ class Etsi004Exam {
     }
   }
 
-  /** The KME gives no answer before the peer has opened too: only a KSID of our own can reach both in time. */
+  /** The KME waits until the peer has opened too: only a KSID of our own can reach both in time. */
   async #openBlocked(): Promise<DoctorStream | undefined> {
     const { exam, own } = this.#context;
     const detail = `OPEN_CONNECT without a KSID is not answered before its Timeout: ${own.name} waits for the peer, which can't know the KSID yet`;
@@ -219,22 +223,11 @@ class Etsi004Exam {
       there === undefined ? undefined : this.#open(there, { ...request, ...swapped }),
     ]);
     if (ours === 'failed') return undefined;
-    if (ours === 'blocked') return this.#stillBlocked(own);
     const opened = this.#judgeOpen(own, ours, ksid);
     if (opened === undefined || !isFit(this.#context, opened.qos)) return undefined;
     const stream = { ksid, qos: opened.qos, own: this.#own, ...uris };
     if (there === undefined || peer === undefined || theirs === undefined || theirs === 'failed') return stream;
-    if (theirs === 'blocked') return this.#stillBlocked(peer);
     return this.#judgeOpen(peer, theirs, ksid) === undefined ? stream : { ...stream, peer: there };
-  }
-
-  #stillBlocked(end: KmeEnd): undefined {
-    this.#context.exam.fail(
-      end.id('open'),
-      Clause.etsi004Open,
-      `${end.name} does not answer OPEN_CONNECT in time, although ${this.#peer === undefined ? 'the KSID was given; it may wait for the peer: give --peer' : 'both sides opened at once'}`,
-    );
-    return undefined;
   }
 
   /** The peer's KME joins the stream, with Source and Destination as they were, or swapped. */
@@ -248,14 +241,10 @@ class Etsi004Exam {
     const request = { ksid, qos };
     const first = await this.#open(there, { ...request, ...(isSwapped ? swap(uris) : uris) });
     if (first === 'failed') return stream;
-    if (first === 'blocked') {
-      this.#stillBlocked(peer);
-      return stream;
-    }
     let response = first;
     if (response.status === Etsi004Status.noQkdConnection || response.status === Etsi004Status.ksidInUse) {
       const other = await this.#open(there, { ...request, ...(isSwapped ? uris : swap(uris)) });
-      if (other !== 'failed' && other !== 'blocked' && isSuccess('open-connect', other.status)) {
+      if (other !== 'failed' && isSuccess('open-connect', other.status)) {
         const openAs = isSwapped ? 'same' : 'swapped';
         exam.fail(
           'peer-uris',

@@ -26,7 +26,6 @@ type Got = { readonly chunk: Chunk } | { readonly status: number; readonly metad
 
 /** Whether keys were drawn, and found at the other end if there is one. */
 export async function examineEtsi004Keys(context: ExamContext, stream: DoctorStream): Promise<boolean> {
-  const { exam } = context;
   const first = await draw(context, stream, 0);
   if (first === undefined) return false;
   try {
@@ -34,13 +33,11 @@ export async function examineEtsi004Keys(context: ExamContext, stream: DoctorStr
     if (stream.peer === undefined) return true;
     if (!(await lookUp(context, stream, stream.peer, first, true))) return false;
     const next = await examineIndex(context, stream, stream.peer, first.index);
+    if (next === undefined) return false;
     if (stream.qos.metadataMimetype !== '') await examineBuffer(context, stream, next);
     return true;
-  } catch (error) {
-    exam.failWith('draw', Clause.etsi004GetKey, error);
-    return false;
   } finally {
-    if (!first.secret.wiped) first.secret.wipe();
+    first.secret.wipe();
   }
 }
 
@@ -57,7 +54,7 @@ async function draw(context: ExamContext, stream: DoctorStream, index: number): 
       exam.note(
         'draw',
         Clause.etsi004GetKey,
-        'no key before the peer has opened the stream too (status 3), which is as it should be; with --peer and --peer-cert a key is drawn',
+        `no key before the peer has opened the stream too (status 3), which is as it should be${context.peer === undefined ? '; with --peer and --peer-cert a key is drawn' : ''}`,
       );
     } else {
       const error = statusError('get-key', got.status, own.end.name);
@@ -128,17 +125,20 @@ async function lookUp(
   return true;
 }
 
-/** Leaves an index out: the one that comes is the one asked for, or the next one. Resolves with an index that is still unused. */
+/** Leaves an index out: the one that comes is the one asked for, or the next one. Resolves with an index that is still unused; undefined if there is no sense in going on. */
 async function examineIndex(
   context: ExamContext,
   stream: DoctorStream,
   peer: Etsi004Probe,
   lastIndex: number,
-): Promise<number> {
+): Promise<number | undefined> {
   const { exam } = context;
   const clause = Clause.etsi004Index;
   const asked = lastIndex + INDEX_STEP;
-  const got = await getChunk(context, stream.own, stream, asked, LOOKUP_PATIENCE_MS);
+  const got = await exam.attempt('index', clause, () =>
+    getChunk(context, stream.own, stream, asked, LOOKUP_PATIENCE_MS),
+  );
+  if (got === undefined) return undefined;
   if (!('chunk' in got)) {
     const error = statusError('get-key', got.status, stream.own.end.name);
     exam.note(
@@ -158,7 +158,9 @@ async function examineIndex(
       `index ${asked} was asked for, ${chunk.index} came: it hands out chunks in its own order (survived: the index returned is the one that counts)`,
     );
   }
-  await lookUp(context, stream, peer, chunk, false);
+  const isThere = await lookUp(context, stream, peer, chunk, false);
+  chunk.secret.wipe();
+  if (!isThere) return undefined;
   return Math.max(asked, chunk.index) + 1;
 }
 
@@ -167,39 +169,31 @@ async function examineBuffer(context: ExamContext, stream: DoctorStream, index: 
   const { exam } = context;
   const { own } = stream;
   const clause = Clause.etsi004Metadata;
-  const small = await getChunk(context, own, stream, index, 0, 1);
+  const id = 'metadata-buffer';
+  const small = await exam.attempt(id, clause, () => getChunk(context, own, stream, index, 0, 1));
+  if (small === undefined) return;
   if ('chunk' in small) {
     const { metadata, secret } = small.chunk;
     secret.wipe();
     const sent = metadata.length > 1 ? `${metadata.length} bytes of metadata all the same` : 'without metadata';
-    exam.note(
-      'metadata-buffer',
-      clause,
-      `with room for 1 byte of metadata the key comes, ${sent}; status 8 was due (survived)`,
-    );
+    exam.note(id, clause, `with room for 1 byte of metadata the key comes, ${sent}; status 8 was due (survived)`);
     return;
   }
   if (small.status !== Etsi004Status.metadataTooSmall) {
     const error = statusError('get-key', small.status, own.end.name);
-    exam.note('metadata-buffer', clause, `with room for 1 byte of metadata: ${error.message}; status 8 was due`);
+    exam.note(id, clause, `with room for 1 byte of metadata: ${error.message}; status 8 was due`);
     return;
   }
   const { metadataSizeNeeded = 0 } = small;
-  const again = await getChunk(context, own, stream, index, 0, Math.max(METADATA_BUFFER_BYTES, metadataSizeNeeded));
+  const room = Math.max(METADATA_BUFFER_BYTES, metadataSizeNeeded);
+  const again = await exam.attempt(id, clause, () => getChunk(context, own, stream, index, 0, room));
+  if (again === undefined) return;
   if ('chunk' in again) {
     again.chunk.secret.wipe();
-    exam.pass(
-      'metadata-buffer',
-      clause,
-      `with too little room: status 8, ${metadataSizeNeeded} bytes needed, and the key is kept`,
-    );
+    exam.pass(id, clause, `with too little room: status 8, ${metadataSizeNeeded} bytes needed, and the key is kept`);
     return;
   }
-  exam.note(
-    'metadata-buffer',
-    clause,
-    `status 8 for too little room has spent the key: status ${again.status} when asked again`,
-  );
+  exam.note(id, clause, `status 8 for too little room has spent the key: status ${again.status} when asked again`);
 }
 
 function judgeMetadata(context: ExamContext, { qos }: DoctorStream, metadata: Uint8Array): void {

@@ -98,7 +98,7 @@ export class Etsi004Probe {
         fail(
           new KdiError(
             KdiErrorCode.timeout,
-            `KME ${name} did not answer ${what} in ${limitMs} ms; it may wait for something, or speak another dialect than ${this.dialect}`,
+            `KME ${name} did not answer ${what} in ${limitMs} ms; it may wait for something, or speak another dialect than ${this.dialect} (?dialect= in its URL)`,
           ),
         );
       const cancel = exam.clock.schedule(onTimeout, limitMs);
@@ -115,7 +115,7 @@ export class Etsi004Probe {
           chunk.fill(0);
         }
       });
-      socket.on('error', (error) => fail(explained(connectionError(error, name, 'replying'), error)));
+      socket.on('error', (error) => fail(explained(connectionError(error, name, 'replying'), error, this.end.options)));
       socket.once('close', () =>
         fail(
           new KdiError(
@@ -153,10 +153,13 @@ export class Etsi004Probe {
     if (version !== '2.1.1' && version !== '1.0.1') {
       return new KdiError(
         KdiErrorCode.malformed,
-        `KME ${name} answered ${what} with version ${version} of the binary protocol; 2.1.1 (dialect etsi) and 1.0.1 (dialect qubip) are spoken here`,
+        `KME ${name} answered ${what} with version ${version} of the binary protocol; 2.1.1 (dialect etsi) and 1.0.1 (dialect qubip) are spoken here; compare host and port of the URL`,
       );
     }
     const reason = error instanceof Error ? error.message : String(error);
-    return new KdiError(KdiErrorCode.malformed, `KME ${name} answered ${what} with what is no 004 reply: ${reason}`);
+    return new KdiError(
+      KdiErrorCode.malformed,
+      `KME ${name} answered ${what} with what is no 004 reply (${reason}): is it a KME? compare host and port of the URL`,
+    );
   }
 }

@@ -49,7 +49,7 @@ export async function examineEtsi014(context: ExamContext): Promise<KnownQuirks 
       try {
         if ((await askStatus(context, there)) === 'refused') return undefined;
         needs = await askUnknownKey(context, there, needs);
-        needs = await examineLookups(context, { calls, there, earlier: unsized.key, later: sized, drawnAtMs, needs });
+        return await examineLookups(context, { calls, there, earlier: unsized.key, later: sized, drawnAtMs, needs });
       } finally {
         there.http.close();
       }
@@ -76,8 +76,10 @@ async function askStatus(
   }
   const { status, deviations, problem } = readStatus(reply);
   if (status === undefined) {
-    exam.fail(id, Clause.etsi014Status, `${end.name} sends a status that can't be read: ${problem}`);
-    return 'unreadable';
+    const isKme = reply.json !== undefined;
+    const hint = isKme ? '' : '; is it a KME, and the path prefix of its URL right?';
+    exam.fail(id, Clause.etsi014Status, `${end.name} sends a status that can't be read: ${problem}${hint}`);
+    return isKme ? 'unreadable' : 'refused';
   }
   const { stored_key_count, max_key_count, max_key_per_request, source_KME_ID, target_KME_ID } = status;
   const detail =
@@ -172,9 +174,12 @@ async function drawSized({ exam }: ExamContext, calls: Etsi014Calls, size: numbe
 
 /** The standard fixes the answer to a size that is no multiple of 8. */
 async function askOddSize({ exam }: ExamContext, calls: Etsi014Calls): Promise<void> {
-  const reply = await exam.attempt('odd-size', Clause.etsi014KeyRequest, () => calls.encKeys(ODD_SIZE_BITS));
+  const reply = await exam.attempt('odd-size', Clause.etsi014KeyRequest, async () => {
+    const answer = await calls.encKeys(ODD_SIZE_BITS);
+    if (answer.status === 200) readContainer(answer, calls.http.end.name, 'enc_keys').key.secret.wipe();
+    return answer;
+  });
   if (reply === undefined) return;
-  if (reply.status === 200) readContainer(reply, calls.http.end.name, 'enc_keys').key.secret.wipe();
   const answered = `a size of ${ODD_SIZE_BITS} bits is answered with ${answerText(reply)}`;
   if (reply.status === 400 && messageOf(reply) === Etsi014Message.sizeNotMultipleOf8) {
     exam.pass('odd-size', Clause.etsi014KeyRequest, `${answered}, as the standard says`);

@@ -30,20 +30,26 @@ const DELAY_STEP_MS = 50;
 /** A key that is older than one which is there already needs no more time than this. */
 const EARLIER_PATIENCE_MS = 500;
 
-/** Resolves with the settings that are needed, those of the look-ups added. The later key is fetched first. */
-export async function examineLookups(context: ExamContext, questions: LookupQuestions): Promise<KnownQuirks> {
+/**
+ * Resolves with the settings that are needed, those of the look-ups added; undefined if the key is not there. The later
+ * key is fetched first.
+ */
+export async function examineLookups(
+  context: ExamContext,
+  questions: LookupQuestions,
+): Promise<KnownQuirks | undefined> {
   const { exam, comparison } = context;
   const { there, later, drawnAtMs, needs } = questions;
   const clause = Clause.etsi014GetKeyWithIds;
   const lookup = await exam.attempt('lookup', clause, () => lookUp(context, there, later.keyId, LOOKUP_PATIENCE_MS));
-  if (lookup === undefined) return needs;
+  if (lookup === undefined) return undefined;
   if (lookup.outcome === 'missing') {
     exam.fail(
       'lookup',
       clause,
       `${there.http.end.name} does not have key ${later.keyId}, asked ${lookup.attempts} times: ${answerText(lookup.reply)}; are these the two ends of one link, and both SAE IDs right?`,
     );
-    return needs;
+    return undefined;
   }
   exam.pass('lookup', clause, `the other side has key ${later.keyId}`);
   const needsNow = judgeDelay(context, lookup.foundAtMs - drawnAtMs, lookup.attempts, needs);
@@ -99,13 +105,16 @@ function judgeEquality({ exam }: ExamContext, equal: boolean, { calls, there }: 
 /** A key that was fetched is to be gone. */
 async function askAgain({ exam }: ExamContext, there: Etsi014Calls, keyId: string): Promise<void> {
   const clause = Clause.etsi014GetKeyWithIds;
-  const reply = await exam.attempt('single-delivery', clause, () => there.decKeys(keyId));
+  const reply = await exam.attempt('single-delivery', clause, async () => {
+    const answer = await there.decKeys(keyId);
+    if (answer.status === 200) readContainer(answer, there.http.end.name, 'dec_keys').key.secret.wipe();
+    return answer;
+  });
   if (reply === undefined) return;
   if (reply.status !== 200) {
     exam.pass('single-delivery', clause, `a second look-up of the same key is answered with ${answerText(reply)}`);
     return;
   }
-  readContainer(reply, there.http.end.name, 'dec_keys').key.secret.wipe();
   exam.note(
     'single-delivery',
     clause,

@@ -1,4 +1,5 @@
 import type { SecretBytes } from '../../tls-ext/bytes/index.ts';
+import { isKdiError } from '../errors.ts';
 import type { KnownQuirks } from './doctor-settings.ts';
 import type { Examination } from './examination.ts';
 import type { HttpProbe } from './http-probe.ts';
@@ -47,7 +48,7 @@ export class KeyComparison {
   }
 }
 
-/** Which versions of TLS the KME takes: what was negotiated, and whether a request over TLS 1.2 alone is answered. */
+/** Which versions of TLS the KME takes: with both on offer one was negotiated; a request over TLS 1.2 alone may be answered too. */
 export async function checkTlsVersions(
   { end }: HttpProbe,
   probeOfTls12: HttpProbe,
@@ -56,12 +57,17 @@ export async function checkTlsVersions(
 ): Promise<void> {
   const { exam } = end;
   const id = end.id('tls-versions');
+  if (end.protocol === 'TLSv1.2') {
+    exam.note(id, clause, 'TLS 1.2 only: TLS 1.3 was offered too');
+    return;
+  }
   try {
     const { status } = await probeOfTls12.call({ path, what: 'a request over TLS 1.2' });
     exam.pass(id, clause, `TLS 1.2 is spoken too (a request over it was answered with ${status})`);
-  } catch {
-    // Not what was asked of it; that TLS as such works is known.
-    exam.pass(id, clause, 'TLS 1.2 is refused, TLS 1.3 spoken');
+  } catch (error) {
+    if (!isKdiError(error)) throw error;
+    // Nobody needs it; that TLS as such works is known.
+    exam.pass(id, clause, 'TLS 1.3; over TLS 1.2 no request is answered');
   } finally {
     probeOfTls12.close();
   }

@@ -101,7 +101,12 @@ export class HttpProbe {
         reject(error);
       };
       const onTimeout = (): void =>
-        fail(new KdiError(KdiErrorCode.timeout, `KME ${name} did not answer ${what} in ${waitMs} ms`));
+        fail(
+          new KdiError(
+            KdiErrorCode.timeout,
+            `KME ${name} did not answer ${what} in ${waitMs} ms: it hangs, or is no KME; compare host and port of the URL`,
+          ),
+        );
       const waitMs = Math.round(Math.min(exam.limits.replyMs, exam.remainingMs));
       // Connecting has a deadline of its own.
       let cancel = (): void => {};
@@ -113,7 +118,7 @@ export class HttpProbe {
       });
       outgoing.on('error', (error) => {
         const reset = outgoing.reusedSocket && (error as NodeJS.ErrnoException).code === 'ECONNRESET';
-        fail(reset ? new KeptConnectionError() : replyError(error, name, connected ? 'connected' : 'unconnected'));
+        fail(reset ? new KeptConnectionError() : replyError(error, this.end, connected ? 'connected' : 'unconnected'));
       });
       outgoing.on('response', (incoming) => {
         readBody(incoming).then(
@@ -123,7 +128,7 @@ export class HttpProbe {
             const reply = { status: incoming.statusCode ?? 0, contentType, ms, sentAtMs, ...parseBody(bytes) };
             if (settle()) resolve(reply);
           },
-          (error) => fail(replyError(error, name, 'begun')),
+          (error) => fail(replyError(error, this.end, 'begun')),
         );
       });
       outgoing.end(text);
@@ -174,16 +179,17 @@ function byteLength(text: string): number {
 }
 
 /** `phase`: how far it had come. */
-function replyError(error: Error, kme: string, phase: 'unconnected' | 'connected' | 'begun'): Error {
+function replyError(error: Error, end: KmeEnd, phase: 'unconnected' | 'connected' | 'begun'): Error {
   if (isKdiError(error) || error instanceof StoppedError) return error;
+  const { name: kme, options } = end;
   const code = (error as NodeJS.ErrnoException).code ?? '';
   if (code.startsWith('HPE_')) {
     return new KdiError(
       KdiErrorCode.malformed,
-      `KME ${kme} does not answer in HTTP (${code}); is this port one of 004?`,
+      `KME ${kme} does not answer in HTTP (${code}): compare host and port of the URL; a port of GS QKD 004 is etsi004://`,
     );
   }
-  const known = explained(connectionError(error, kme, phase === 'unconnected' ? 'handshake' : 'replying'), error);
+  const told = connectionError(error, kme, phase === 'unconnected' ? 'handshake' : 'replying');
   const silent = phase !== 'begun' && (code === 'ECONNRESET' || code === 'EPIPE');
   return silent
     ? new KdiError(
@@ -191,5 +197,5 @@ function replyError(error: Error, kme: string, phase: 'unconnected' | 'connected
         `KME ${kme} closed the connection without an answer: it does not admit our certificate, or does not speak HTTP here (a port of GS QKD 004 is etsi004://)`,
         { cause: error },
       )
-    : known;
+    : explained(told, error, options);
 }

@@ -16,7 +16,7 @@ import {
 import { Clause } from './clauses.ts';
 import { ConfigHint } from './doctor-settings.ts';
 import type { Examination } from './examination.ts';
-import { type OpenProbe, openProbe, ProbeFailure, type TlsFacts } from './probe-connection.ts';
+import { NOT_TLS, type OpenProbe, openProbe, optionOf, ProbeFailure, type TlsFacts } from './probe-connection.ts';
 
 export interface KmeEndOptions {
   readonly address: KmeAddress;
@@ -41,6 +41,8 @@ export class KmeEnd {
   readonly name: string;
   /** Names in our own certificate; empty over plain TCP. */
   ownNames: readonly CertificateName[] = [];
+  /** What was negotiated on the first connection, as in `TLSv1.3`; undefined before it, and over plain TCP. */
+  protocol: string | undefined;
   #caNames = '';
   #isFirst = true;
 
@@ -53,6 +55,11 @@ export class KmeEnd {
   /** The ID of a check about this KME. */
   id(check: string): string {
     return this.options.isPeer ? `peer-${check}` : check;
+  }
+
+  /** An option of the command line about this KME. */
+  option(name: string): string {
+    return optionOf(this.options, name);
   }
 
   /** Looks at our own files. False: they can't be used, and nothing is to be sent. */
@@ -68,7 +75,7 @@ export class KmeEnd {
       this.exam.pass(this.id('own-psk'), null, `a pre-shared key of ${key.length} bytes, as ${identity}`);
       return true;
     }
-    const own = readOwnCredentials(tls, nowMs);
+    const own = readOwnCredentials(tls, nowMs, this.option(''));
     if (!own.usable) {
       this.exam.fail(id, null, own.problem);
       return false;
@@ -109,7 +116,7 @@ export class KmeEnd {
       if (!first) throw error.error;
       if (error.stage === 'tls') exam.pass(this.id('connect'), null, `${this.name} accepts connections`);
       const failed = error.stage === 'connect' ? 'connect' : 'tls';
-      const hint = failed === 'connect' ? refusedHint(error.error) : '';
+      const hint = failed === 'connect' ? refusedHint(error.error) : this.#noTlsHint(error.error);
       const clause = failed === 'connect' ? null : this.#tlsClause();
       exam.fail(this.id(failed), clause, `${error.error.message}${hint} (${error.error.code})`);
       throw new StoppedError();
@@ -124,11 +131,13 @@ export class KmeEnd {
       probe.socket.destroy();
       throw first ? new StoppedError() : probe.tls.distrust;
     }
+    if (first) exam.waitingFor(`the first reply of KME ${this.name}`);
     return probe.socket;
   }
 
   #judgeTls(tls: TlsFacts): void {
     const { exam } = this;
+    this.protocol = tls.protocol;
     exam.pass(this.id('tls'), this.#tlsClause(), `${tls.protocol.replace('v', ' ')} with ${tls.cipher}`);
     const { certificate, distrust } = tls;
     const id = this.id('kme-certificate');
@@ -176,6 +185,14 @@ export class KmeEnd {
     // A host's name is no ID: what a KME is called stands in CN or serial number, if in either.
     const id = names.find(({ field }) => field !== 'SAN') ?? names[0];
     return id && ConfigHint.kmeId(id.value);
+  }
+
+  /** What to look at where nothing came of TLS, and no alert says why. */
+  #noTlsHint({ code, cause }: KdiError): string {
+    const isSilent = code === KdiErrorCode.timeout || code === KdiErrorCode.closed;
+    if (!isSilent && !NOT_TLS.test((cause as NodeJS.ErrnoException | undefined)?.code ?? '')) return '';
+    const plain = this.options.address.api === 'etsi004' ? '; 004 without TLS is unsafe-plaintext-kme' : '';
+    return `; ${isSilent ? 'is that TLS? ' : ''}compare host and port of the URL${plain}`;
   }
 
   #tlsClause(): Clause {

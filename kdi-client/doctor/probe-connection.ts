@@ -17,6 +17,13 @@ export interface ProbeTarget {
   readonly address: KmeAddress;
   /** Absent: plain TCP. */
   readonly tls?: KmeTls | PskTls;
+  /** Whether it is the KME at the peer's end. */
+  readonly isPeer: boolean;
+}
+
+/** The option of the command line about this KME. */
+export function optionOf({ isPeer }: Pick<ProbeTarget, 'isPeer'>, name: string): string {
+  return `--${isPeer ? 'peer-' : ''}${name}`;
 }
 
 export interface ProbeOptions {
@@ -98,7 +105,7 @@ export function openProbe(target: ProbeTarget, options: ProbeOptions): Promise<O
     };
     const onError = (error: Error): void => {
       const told = connectionError(error, address.name, phase);
-      fail(tls !== undefined && 'psk' in tls ? explainedOfPsk(told, error) : explained(told, error));
+      fail(explained(told, error, target));
     };
     const onClose = (): void =>
       fail(new KdiError(KdiErrorCode.closed, `KME ${address.name} closed the connection before it stood`));
@@ -155,43 +162,41 @@ function tlsFacts(socket: TLSSocket, tls: KmeTls | PskTls, address: KmeAddress, 
   };
 }
 
-/** What to do about the alerts and errors of TLS. */
+/** OpenSSL's codes for what is no TLS. */
+export const NOT_TLS = /WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|RECORD_TOO_SMALL|UNEXPECTED_MESSAGE/;
+
+/** What to do about the alerts and errors of TLS; `$` is the option of our certificate. */
 const EXPLANATIONS: readonly (readonly [RegExp, string])[] = [
-  [/ALERT_UNKNOWN_CA/, 'it does not know the CA that issued our certificate (--cert)'],
+  [/ALERT_UNKNOWN_CA/, 'it does not know the CA that issued our certificate ($)'],
   [/ALERT_CERTIFICATE_REQUIRED/, 'it wants a client certificate, and took none of ours'],
-  [/ALERT_CERTIFICATE_EXPIRED/, 'for it our certificate (--cert) has expired; compare the clocks'],
-  [
-    /ALERT_(?:BAD_CERTIFICATE|CERTIFICATE_UNKNOWN|UNSUPPORTED_CERTIFICATE)/,
-    'it does not admit our certificate (--cert)',
-  ],
+  [/ALERT_CERTIFICATE_EXPIRED/, 'for it our certificate ($) has expired; compare the clocks'],
+  [/ALERT_(?:BAD_CERTIFICATE|CERTIFICATE_UNKNOWN|UNSUPPORTED_CERTIFICATE)/, 'it does not admit our certificate ($)'],
   [/ALERT_ACCESS_DENIED/, 'our certificate is valid, and is not admitted'],
   [/ALERT_PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL/, 'it speaks TLS older than 1.2, which is not used here'],
   [/ALERT_HANDSHAKE_FAILURE/, 'no cipher suite, group or signature algorithm in common'],
-  [
-    /WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|RECORD_TOO_SMALL|UNEXPECTED_MESSAGE/,
-    'what answers there is not TLS; compare host and port of the URL',
-  ],
+  [NOT_TLS, 'what answers there is not TLS'],
 ];
-
-/** The same where a pre-shared key is all that both ends could agree by. */
-function explainedOfPsk(error: KdiError, cause: unknown): KdiError {
-  const code = (cause as NodeJS.ErrnoException | undefined)?.code ?? '';
-  if (!/ALERT/.test(code)) return explained(error, cause);
-  const why = 'it has no such identity, or another key for it (--psk), or no TLS by pre-shared key with SHA-256';
-  return new KdiError(error.code, `${error.message}: ${why}`, { cause, retryable: error.retryable });
-}
 
 /** What a proxy's log asks, and the doctor answers. */
 const ASKED = /: does it speak TLS on this port\?$/;
 
 /** `error` with what to do about it, if that is known of `cause`. */
-export function explained(error: KdiError, cause: unknown): KdiError {
-  const code = (cause as NodeJS.ErrnoException | undefined)?.code ?? '';
-  const [, explanation] = EXPLANATIONS.find(([pattern]) => pattern.test(code)) ?? [];
+export function explained(error: KdiError, cause: unknown, target: ProbeTarget): KdiError {
+  const explanation = explanationOf((cause as NodeJS.ErrnoException | undefined)?.code ?? '', target);
   return explanation === undefined
     ? error
     : new KdiError(error.code, `${error.message.replace(ASKED, '')}: ${explanation}`, {
         cause,
         retryable: error.retryable,
       });
+}
+
+function explanationOf(code: string, target: ProbeTarget): string | undefined {
+  const { tls } = target;
+  if (tls !== undefined && 'psk' in tls && /ALERT/.test(code)) {
+    // The key is all that both ends could agree by.
+    return `it has no such identity, or another key for it (${optionOf(target, 'psk')}), or no TLS by pre-shared key with SHA-256`;
+  }
+  const [, explanation] = EXPLANATIONS.find(([pattern]) => pattern.test(code)) ?? [];
+  return explanation?.replace('$', optionOf(target, 'cert'));
 }

@@ -12,6 +12,7 @@ import { Clause } from './clauses.ts';
 import { ConfigHint, type KnownQuirks } from './doctor-settings.ts';
 import { checkTlsVersions, type ExamContext, LOOKUP_PATIENCE_MS, msText, retryPauseMs } from './exam-context.ts';
 import { HttpProbe, type ProbeReply } from './http-probe.ts';
+import type { KmeEnd } from './kme-end.ts';
 import { checkProvenance } from './provenance.ts';
 
 const KEY_BITS = 256;
@@ -69,7 +70,7 @@ async function askCapabilities(
   const clause = Clause.skipCapabilities;
   const capabilities = await exam.attempt(id, clause, async () => {
     const reply = await http.call({ path: '/capabilities', what: 'capabilities' });
-    if (reply.status !== 200) throw replyFault(reply, 'capabilities', end.name);
+    if (reply.status !== 200) throw replyFault(reply, 'capabilities', end);
     return read(reply, 'capabilities', end.name, parseSkipCapabilities);
   });
   if (capabilities === undefined) return undefined;
@@ -116,7 +117,7 @@ async function askEntropy({ exam }: ExamContext, http: HttpProbe): Promise<void>
     return;
   }
   await exam.attempt('entropy', clause, async () => {
-    if (reply.status !== 200) throw replyFault(reply, 'entropy', name);
+    if (reply.status !== 200) throw replyFault(reply, 'entropy', http.end);
     const { randomStr, minentropy } = read(reply, 'entropy', name, parseSkipEntropy);
     const text = `${4 * randomStr.length} bits with a minentropy of ${minentropy} for ${ENTROPY_BITS} asked`;
     if (minentropy >= ENTROPY_BITS) exam.pass('entropy', clause, text);
@@ -136,7 +137,7 @@ async function drawKey(
   const drawn = await exam.attempt(id, clause, async () => {
     const path = `/key?remoteSystemID=${encodeURIComponent(peerSaeId)}${size}`;
     const reply = await http.call({ path, what: 'key' });
-    if (reply.status !== 200) throw replyFault(reply, 'key', own.name);
+    if (reply.status !== 200) throw replyFault(reply, 'key', own);
     return { ...readKey(reply, 'key', own.name), ms: reply.ms };
   });
   if (drawn === undefined) return undefined;
@@ -160,12 +161,12 @@ async function drawKey(
   return undefined;
 }
 
-/** The same keys at the other side: the later one first, an unknown one, and each once only. */
+/** The same keys at the other side: the later one first, an unknown one, and each once only. Undefined: the first is not there. */
 async function examineLookups(
   context: ExamContext,
   there: HttpProbe,
   keys: readonly SkipKeyRead[],
-): Promise<KnownQuirks> {
+): Promise<KnownQuirks | undefined> {
   const { exam, own, comparison, random, known } = context;
   const clause = Clause.skipKeyById;
   let needs = known;
@@ -175,7 +176,7 @@ async function examineLookups(
     const found = await exam.attempt(id, clause, () =>
       lookUp(context, there, key.keyId, needs.upperCaseKeyIds ?? false),
     );
-    if (found === undefined) return needs;
+    if (found === undefined) return isFirst ? undefined : needs;
     const { reply, attempts, waitedMs, spelling } = found;
     if (reply.status !== 200) {
       const hint = isFirst ? '; are these the two ends of one link, and both system IDs right?' : '';
@@ -184,18 +185,24 @@ async function examineLookups(
         clause,
         `${there.end.name} does not have key ${key.keyId}, asked ${attempts} times: ${reply.status}${hint}`,
       );
-      return needs;
+      return isFirst ? undefined : needs;
     }
     if (spelling === 'upper' && !needs.upperCaseKeyIds) {
       exam.fail('key-id-case', clause, 'a keyId is known in upper case only', ConfigHint.upperCaseKeyIds);
       needs = { ...needs, upperCaseKeyIds: true };
     }
-    const other = readKey(reply, 'key by ID', there.end.name);
+    const other = await exam.attempt(id, clause, async () => readKey(reply, 'key by ID', there.end.name));
+    if (other === undefined) return isFirst ? undefined : needs;
     const equal = comparison.compare(key.secret, other.secret, key.keyId);
     if (isFirst) {
       exam.pass(id, clause, `the other side has key ${key.keyId}`);
       if (attempts === 1) exam.pass('delay', null, 'the key was there at the first look-up');
-      else exam.note('delay', null, `the key was there ${msText(waitedMs)} after it was drawn, at look-up ${attempts}`);
+      else
+        exam.note(
+          'delay',
+          null,
+          `the key was there ${msText(waitedMs)} after it was first asked for, at look-up ${attempts}`,
+        );
     } else exam.pass(id, clause, 'keys of several requests wait at the other side until they are fetched');
     if (!equal) {
       exam.fail(
@@ -260,13 +267,16 @@ function askForKey({ own }: ExamContext, there: HttpProbe, keyId: string): Promi
 async function askAgain(context: ExamContext, there: HttpProbe, keyId: string): Promise<void> {
   const { exam } = context;
   const clause = Clause.skipKeyById;
-  const reply = await exam.attempt('single-delivery', clause, () => askForKey(context, there, keyId));
+  const reply = await exam.attempt('single-delivery', clause, async () => {
+    const answer = await askForKey(context, there, keyId);
+    if (answer.status === 200) readKey(answer, 'key by ID', there.end.name).secret.wipe();
+    return answer;
+  });
   if (reply === undefined) return;
   if (reply.status !== 200) {
     exam.pass('single-delivery', clause, `a second look-up of the same key is answered with ${reply.status}`);
     return;
   }
-  readKey(reply, 'key by ID', there.end.name).secret.wipe();
   exam.note(
     'single-delivery',
     clause,
@@ -286,17 +296,17 @@ function read<T>(reply: ProbeReply, what: string, kme: string, parse: (json: unk
     if (!(error instanceof DecodeError)) throw error;
     throw new KdiError(
       KdiErrorCode.malformed,
-      `${kme} answered ${what} with what the draft does not allow: ${reply.bodyProblem ?? error.message}`,
+      `${kme} answered ${what} with what the draft does not allow: ${reply.bodyProblem === undefined ? error.message : `${reply.bodyProblem}; is it a SKIP provider, and the path prefix of its URL right?`}`,
     );
   }
 }
 
-function replyFault({ status }: ProbeReply, what: string, kme: string): KdiError {
+function replyFault({ status }: ProbeReply, what: string, { name: kme, options }: KmeEnd): KdiError {
   const fault = (code: KdiErrorCode, meaning: string) =>
     new KdiError(code, `${kme} answered ${what} with ${status}: ${meaning}`, { httpStatus: status });
   switch (status) {
     case 400:
-      return fault(KdiErrorCode.badRequest, 'malformed or not found; check --peer-sae');
+      return fault(KdiErrorCode.badRequest, `malformed or not found; check ${options.isPeer ? '--sae' : '--peer-sae'}`);
     case 401:
     case 403:
       return fault(KdiErrorCode.unauthorized, 'our certificate is not admitted, or our pre-shared key');

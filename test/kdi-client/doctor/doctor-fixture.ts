@@ -29,6 +29,8 @@ export interface PairExamination {
   /** Bytes of key in the stores; default plenty. */
   readonly fillBytes?: number;
   readonly change?: (options: KmeExaminationOptions) => KmeExaminationOptions;
+  /** What stands before a key manager: the port to examine instead of its own. */
+  readonly through?: (end: 'own' | 'peer', port: number) => Promise<number>;
 }
 
 /** Examines kme-a as siteA, with kme-b at the other end unless `alone`. */
@@ -38,7 +40,9 @@ export async function examinePair(api: ApiUnderTest, options: PairExamination = 
   try {
     pair.fill(options.fillBytes ?? 65_536);
     const [name, query] = api.split('?') as [KdiApi, string | undefined];
-    const [portA, portB] = name === 'etsi004' ? [pair.portA, pair.portB] : [pair.httpsA, pair.httpsB];
+    const ports = name === 'etsi004' ? [pair.portA, pair.portB] : [pair.httpsA, pair.httpsB];
+    const through = options.through ?? (async (_end: 'own' | 'peer', port: number) => port);
+    const [portA, portB] = [await through('own', ports[0] as number), await through('peer', ports[1] as number)];
     const url = (port: number) => `${name}://127.0.0.1:${port}${query === undefined ? '' : `?${query}`}`;
     const examination: KmeExaminationOptions = {
       own: { url: url(portA), saeId: 'siteA', tls: tlsOf(pki.siteA, pki.ca) },
