@@ -22,15 +22,14 @@ function isAddress(octets: Uint8Array, address: string): boolean {
   if (isIPv6(address) !== (family === 'ipv6')) return false;
   // BlockList compares addresses by value, whatever their spelling.
   const only = new BlockList();
-  only.addAddress(addressText(octets), family);
+  only.addAddress(ipAddressText(octets), family);
   return only.check(address, family);
 }
 
-/** An address in a form that `node:net` reads. */
-export function addressText(octets: Uint8Array): string {
+/** An address of a certificate as people write it, IPv6 in its short form. */
+export function ipAddressText(octets: Uint8Array): string {
   if (octets.length === 4) return octets.join('.');
-  const groups = Array.from({ length: 8 }, (_, i) => {
-    return (((octets[2 * i] as number) << 8) | (octets[2 * i + 1] as number)).toString(16);
-  });
-  return groups.join(':');
+  const groups = Buffer.from(octets).toString('hex').match(/.{4}/g) ?? [];
+  // The URL parser shortens it.
+  return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1);
 }

@@ -32,8 +32,8 @@ export interface TrustAnchors {
 }
 
 /** Most names of CAs that are told to a peer, and bytes of them in total: a site has a few, a system's bundle some 140. */
-export const MAX_TOLD_NAMES = 64;
-export const MAX_TOLD_NAMES_BYTES = 4096;
+const MAX_TOLD_NAMES = 64;
+const MAX_TOLD_NAMES_BYTES = 4096;
 /** A SEQUENCE of nothing: a name that names nobody. */
 const EMPTY_NAME_BYTES = 2;
 

@@ -1,7 +1,7 @@
 /** X.509 for the tunnel: issuing, loading and judging certificates. */
 export { type Certificate, parseCertificate } from './certificate.ts';
 export { CertError, CertErrorCode, type ChainRejection } from './errors.ts';
-export { certificateNamesHost } from './host-name.ts';
+export { certificateNamesHost, ipAddressText } from './host-name.ts';
 export { type Identity, loadIdentity, loadTrust, type TrustAnchors } from './identity.ts';
 export {
   type CaOptions,
@@ -14,10 +14,9 @@ export {
   type LeafOptions,
   type LeafProfile,
 } from './issue.ts';
-export { MAX_CERTIFICATE_BYTES, MAX_CHAIN_BYTES, MAX_CHAIN_CERTIFICATES } from './limits.ts';
 export type { MlDsaName } from './ml-dsa.ts';
 export { certificatesOfPem, pemOfCertificate } from './pem.ts';
-export { isSaeId, MAX_SAE_ID_LENGTH, SAE_ID_SYNTAX, SAE_URI_PREFIX, saeIdFromUri, saeIdToUri } from './sae-id.ts';
+export { isSaeId, MAX_SAE_ID_LENGTH, SAE_ID_SYNTAX, saeIdFromUri, saeIdToUri } from './sae-id.ts';
 export { keyNameOf } from './signature.ts';
 export { type CredentialFiles, writeCredential } from './store.ts';
 export {

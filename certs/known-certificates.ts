@@ -13,7 +13,7 @@ import { type Certificate, parseCertificate } from './certificate.ts';
 import type { CertifiedKey } from './signature.ts';
 
 /** Most certificates that are remembered; the one that was used longest ago goes first. */
-export const MAX_KNOWN_CERTIFICATES = 512;
+const MAX_KNOWN_CERTIFICATES = 512;
 
 const known = new Map<string, Certificate>();
 const publicKeys = new WeakMap<Certificate, CertifiedKey>();

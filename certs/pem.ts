@@ -2,9 +2,9 @@
 import { CertError, CertErrorCode } from './errors.ts';
 
 /** Largest PEM text that is read: a bundle of CAs, not a database of them. */
-export const MAX_PEM_LENGTH = 1024 * 1024;
+const MAX_PEM_LENGTH = 1024 * 1024;
 /** Most certificates in one PEM text. */
-export const MAX_PEM_CERTIFICATES = 256;
+const MAX_PEM_CERTIFICATES = 256;
 
 const BLOCK = /-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END CERTIFICATE-----/g;
 

@@ -9,7 +9,7 @@
 export const MAX_SAE_ID_LENGTH = 128;
 
 /** What precedes the encoded SAE ID in the SAN. */
-export const SAE_URI_PREFIX = 'urn:qstunnel:sae:';
+const SAE_URI_PREFIX = 'urn:qstunnel:sae:';
 
 // ETSI GS QKD 014 puts the ID into a URL path: the first character keeps `.` and `..` out.
 const SAE_ID = /^[A-Za-z0-9][\x21-\x7e]{0,127}$/;

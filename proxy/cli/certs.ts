@@ -10,6 +10,7 @@ import {
   createCa,
   DEFAULT_CA_VALIDITY_DAYS,
   DEFAULT_LEAF_VALIDITY_DAYS,
+  ipAddressText,
   isSaeId,
   issueLeaf,
   type KeyAlgorithm,
@@ -223,7 +224,7 @@ function factsOf(file: string, certificate: Certificate, nowMs: number): Certifi
     key: keyNameOf(certificate),
     saeIds: certificate.saeIds,
     dnsNames: certificate.dnsNames,
-    ipAddresses: certificate.ipAddresses.map(addressText),
+    ipAddresses: certificate.ipAddresses.map(ipAddressText),
     purposes: (certificate.extendedKeyUsage ?? []).map((oid) => PURPOSE_NAMES[oid] ?? oid),
     notBefore: new Date(certificate.notBeforeMs).toISOString(),
     notAfter: new Date(certificate.notAfterMs).toISOString(),
@@ -250,13 +251,6 @@ async function readCaFile(path: string, dir: string): Promise<string> {
   const text = await findPemFile(path);
   if (text !== undefined) return text;
   throw new CliError(CliErrorCode.file, `${path} is not there; "qstunnel certs init --dir ${dir}" makes a CA`);
-}
-
-function addressText(octets: Uint8Array): string {
-  if (octets.length === 4) return octets.join('.');
-  const groups = Buffer.from(octets).toString('hex').match(/.{4}/g) ?? [];
-  // The URL parser writes IPv6 addresses in their short form.
-  return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1);
 }
 
 function usage(message: string): CliError {

@@ -1,6 +1,13 @@
 /** What the certificates of a peer say, and what a service would think of them. */
 import { createHash, createPublicKey } from 'node:crypto';
-import { CertError, type Certificate, parseCertificate, type TrustAnchors, validateChain } from '../../certs/index.ts';
+import {
+  CertError,
+  type Certificate,
+  ipAddressText,
+  parseCertificate,
+  type TrustAnchors,
+  validateChain,
+} from '../../certs/index.ts';
 
 const DAY_MS = 86_400_000;
 
@@ -44,7 +51,7 @@ function reportOf(certificate: Certificate, nowMs: number): CertificateReport {
     subject: certificate.subjectText,
     saeIds: certificate.saeIds,
     dnsNames: certificate.dnsNames,
-    ipAddresses: certificate.ipAddresses.map(addressText),
+    ipAddresses: certificate.ipAddresses.map(ipAddressText),
     notBefore: new Date(notBeforeMs).toISOString(),
     notAfter: new Date(notAfterMs).toISOString(),
     daysLeft: Math.floor((notAfterMs - nowMs) / DAY_MS),
@@ -133,10 +140,3 @@ const CURVE_NAMES: Readonly<Record<string, string>> = {
   secp384r1: 'P-384',
   secp521r1: 'P-521',
 };
-
-function addressText(octets: Uint8Array): string {
-  if (octets.length === 4) return octets.join('.');
-  const groups = Buffer.from(octets).toString('hex').match(/.{4}/g) ?? [];
-  // The URL parser writes IPv6 addresses in their short form.
-  return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1);
-}

@@ -7,7 +7,7 @@ import type { SaeIdentityField } from './sae-identity.ts';
 import { type KmeTls, listening, mutualTlsOptions, saeIdOfSocket } from './tls-listener.ts';
 
 /** Longest body of a request: 1024 key IDs fit. */
-export const MAX_REQUEST_BODY_BYTES = 0x1_0000;
+const MAX_REQUEST_BODY_BYTES = 0x1_0000;
 const MAX_HEADER_BYTES = 8_192;
 const KEEP_ALIVE_MS = 30_000;
 

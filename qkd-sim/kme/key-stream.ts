@@ -3,7 +3,7 @@ import type { SharedKey } from '../stores/index.ts';
 import { IndexSet } from './index-set.ts';
 
 /** Chunks that may wait for one application while the other draws ahead. */
-export const MAX_WAITING_CHUNKS = 1024;
+const MAX_WAITING_CHUNKS = 1024;
 /** Gaps that an application may leave in the indices it draws. */
 const MAX_INDEX_RANGES = 1024;
 

@@ -47,12 +47,12 @@ export interface ExpectedBlockOptions {
 }
 
 /** c_DT = 1/(1 + f·P_det·t_DT): the share of gates that are not blind. */
-export function liveFraction(pulseRateHz: number, clickProbability: number, deadTimeNs: number): number {
+function liveFraction(pulseRateHz: number, clickProbability: number, deadTimeNs: number): number {
   return 1 / (1 + pulseRateHz * clickProbability * deadTimeNs * 1e-9);
 }
 
 /** Error rate of a photon's click under intercept-resend on a fraction of the pulses: (1−p)e_d + p(¼ + e_d/2). */
-export function interceptedErrorRate(misalignment: number, interceptFraction: number): number {
+function interceptedErrorRate(misalignment: number, interceptFraction: number): number {
   return (1 - interceptFraction) * misalignment + interceptFraction * (1 / 4 + misalignment / 2);
 }
 

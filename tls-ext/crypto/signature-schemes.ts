@@ -109,8 +109,3 @@ const byCodePoint = new Map<number, SignatureSchemeInfo>(signatureSchemes.map((i
 export function signatureSchemeInfo(codePoint: number): SignatureSchemeInfo | undefined {
   return byCodePoint.get(codePoint);
 }
-
-/** IANA's name of a scheme, or its code point in hex. */
-export function signatureSchemeName(codePoint: number): string {
-  return byCodePoint.get(codePoint)?.name ?? `0x${codePoint.toString(16).padStart(4, '0')}`;
-}

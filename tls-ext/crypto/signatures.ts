@@ -79,11 +79,6 @@ export function expectSchemeFitsKey(scheme: number, spki: Uint8Array): Signature
   return info;
 }
 
-/** The schemes that the key of `spki` can make, in our order of preference: empty if it is none of ours. */
-export function schemesForKey(spki: Uint8Array): readonly SignatureScheme[] {
-  return schemesOf(parsePublicKey(spki));
-}
-
 function signingKey(
   schemes: readonly SignatureScheme[],
   sign: (algorithm: SignatureAlgorithm, content: Uint8Array) => Uint8Array,

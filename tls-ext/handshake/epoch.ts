@@ -32,7 +32,7 @@ export function nextEpoch(current: Epoch, mainSecret: MainSecret, transcriptHash
   };
 }
 
-export function wipeEpoch({ mainSecret, exporterSecret, resumptionSecret }: Epoch): void {
+function wipeEpoch({ mainSecret, exporterSecret, resumptionSecret }: Epoch): void {
   mainSecret.wipe();
   exporterSecret.wipe();
   resumptionSecret.wipe();

@@ -12,10 +12,10 @@ import type { Session } from './session.ts';
 import { bodyOf, type HandshakeMessage } from './steps.ts';
 
 /** RFC 8446, 4.6.1: seven days. */
-export const MAX_TICKET_LIFETIME_SECONDS = 604_800;
+const MAX_TICKET_LIFETIME_SECONDS = 604_800;
 /** Our handles are random numbers, too many to guess or to meet twice. */
-export const MIN_TICKET_HANDLE_BYTES = 16;
-export const MAX_TICKET_HANDLE_BYTES = 255;
+const MIN_TICKET_HANDLE_BYTES = 16;
+const MAX_TICKET_HANDLE_BYTES = 255;
 /** Tickets of one epoch that a client passes on; more are dropped. */
 export const MAX_TICKETS_PER_EPOCH = 16;
 

@@ -23,18 +23,6 @@ export function targetKdfOf(hash: HashName): TargetKdf {
   return hash === 'sha256' ? TargetKdf.hkdfSha256 : TargetKdf.hkdfSha384;
 }
 
-/** The hash of a target KDF, or `undefined` if we don't know it. */
-export function hashOfTargetKdf(targetKdf: number): HashName | undefined {
-  switch (targetKdf) {
-    case TargetKdf.hkdfSha256:
-      return 'sha256';
-    case TargetKdf.hkdfSha384:
-      return 'sha384';
-    default:
-      return undefined;
-  }
-}
-
 /** external_identity<1..2^16-1>, context<0..2^16-1>, uint16 target_protocol, uint16 target_kdf. */
 export function encodeImportedIdentity(identity: ImportedIdentity): Uint8Array {
   if (identity.externalIdentity.length === 0) throw new RangeError('empty external_identity');

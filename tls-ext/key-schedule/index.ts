@@ -2,7 +2,6 @@ export { exportKeyingMaterial } from './exporter.ts';
 export {
   finishedVerifyData,
   pskBinder,
-  type RekeyParty,
   rekeyConfirmation,
   verifyFinished,
   verifyPskBinder,
@@ -11,20 +10,15 @@ export {
 export {
   decodeImportedIdentity,
   encodeImportedIdentity,
-  hashOfTargetKdf,
-  type ImportedIdentity,
   type ImportedPsk,
-  type ImportInput,
   importPsk,
   isImportedIdentity,
   TARGET_PROTOCOL_TLS13,
-  TargetKdf,
   targetKdfOf,
 } from './importer.ts';
 export { EarlySecret, HandshakeSecret, MainSecret, type PskKind } from './key-schedule.ts';
 export type {
   ApplicationTrafficSecret,
-  BinderKey,
   ClientApplicationTrafficSecret,
   ClientHandshakeTrafficSecret,
   ExporterSecret,

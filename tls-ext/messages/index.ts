@@ -7,24 +7,21 @@ export {
   defaultCodePoints,
   type Extension,
   type ExtensionCodePoints,
-  type Extensions,
 } from './extension-block.ts';
 export * from './extension-type.ts';
 export * from './finished.ts';
 export * from './handshake-type.ts';
 export { decodeQkdKeyReference, encodeQkdKeyReference } from './key-reference.ts';
-export { decodeKeyShareEntry, encodeKeyShareEntry, type KeyShareEntry } from './key-share.ts';
+export type { KeyShareEntry } from './key-share.ts';
 export * from './key-update.ts';
 export { maxMessageBytes } from './limits.ts';
 export { ProtocolVersion, PskKeyExchangeMode } from './negotiation-extensions.ts';
 export * from './new-session-ticket.ts';
-export { bindersLengthBytes, fillBinders, type OfferedPsks, type PskIdentity } from './pre-shared-key.ts';
+export { bindersLengthBytes, fillBinders, type OfferedPsks } from './pre-shared-key.ts';
 export { decodeQkdPskContext, encodeQkdPskContext } from './psk-context.ts';
 export {
   QKD_PSK_DRAFT_VERSION,
   QkdFeature,
-  type QkdPskClientHello,
-  type QkdPskEncryptedExtensions,
 } from './qkd-psk.ts';
 export * from './rekey.ts';
 export * from './server-hello.ts';

@@ -7,13 +7,13 @@ import { HandshakeType } from './handshake-type.ts';
 /** Longest handshake message, header excluded, unless its type is named below. */
 export const MAX_MESSAGE_BYTES = 16_384;
 /** A ClientHello with two hybrid shares and a few tickets is about 5 KiB. */
-export const MAX_CLIENT_HELLO_BYTES = 32_768;
+const MAX_CLIENT_HELLO_BYTES = 32_768;
 /** Four certificates with ML-DSA-87 keys and signatures and an OCSP response are about 40 KiB. */
-export const MAX_CERTIFICATE_MESSAGE_BYTES = 131_072;
+const MAX_CERTIFICATE_MESSAGE_BYTES = 131_072;
 /** A CertificateRequest may carry the names of many authorities. */
-export const MAX_CERTIFICATE_REQUEST_BYTES = 65_536;
+const MAX_CERTIFICATE_REQUEST_BYTES = 65_536;
 /** A rekey_request with a share of SecP384r1MLKEM1024 and the longest identity is about 2.8 KiB. */
-export const MAX_REKEY_MESSAGE_BYTES = 4096;
+const MAX_REKEY_MESSAGE_BYTES = 4096;
 
 export const MAX_EXTENSIONS = 64;
 export const MAX_CIPHER_SUITES = 256;

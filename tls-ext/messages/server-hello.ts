@@ -19,7 +19,7 @@ import { cookie, ProtocolVersion, selectedVersion } from './negotiation-extensio
 import { selectedIdentity } from './pre-shared-key.ts';
 
 /** SHA-256 of "HelloRetryRequest": the Random that makes a ServerHello one (RFC 8446, 4.1.3). */
-export const HELLO_RETRY_REQUEST_RANDOM = fromHex('cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c');
+const HELLO_RETRY_REQUEST_RANDOM = fromHex('cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c');
 
 /** The end of the Random by which a server of TLS 1.3 says that it selected TLS 1.2, or an older one (RFC 9846, "Server Hello"). */
 const DOWNGRADE_MARKS = [fromHex('444f574e47524401'), fromHex('444f574e47524400')] as const;

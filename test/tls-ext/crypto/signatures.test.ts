@@ -7,12 +7,10 @@ import { hasNativeMlDsa, mlDsaSigner, mlDsaVerify } from '../../../tls-ext/crypt
 import {
   type MlDsaParameterSet,
   SignatureScheme,
-  signatureSchemeName,
   signatureSchemes,
 } from '../../../tls-ext/crypto/signature-schemes.ts';
 import {
   expectSchemeFitsKey,
-  schemesForKey,
   signingKeyFromPkcs8,
   signingKeyOf,
   verifySignature,
@@ -97,14 +95,13 @@ describe('signatures', () => {
 
       it('makes exactly its schemes', () => {
         expect(key.signatureSchemes).to.deep.equal(schemesOfKey[name]);
-        expect(schemesForKey(spki)).to.deep.equal(schemesOfKey[name]);
         expect(signingKeyFromPkcs8(pkcs8Of(pair)).signatureSchemes).to.deep.equal(schemesOfKey[name]);
       });
 
       it('verifies what it signs, and nothing else', () => {
         for (const scheme of key.signatureSchemes) {
           const signature = key.sign(scheme, content);
-          expect(verifySignature(scheme, spki, content, signature), signatureSchemeName(scheme)).to.equal(true);
+          expect(verifySignature(scheme, spki, content, signature), scheme.toString(16)).to.equal(true);
           expect(verifySignature(scheme, spki, utf8('other'), signature)).to.equal(false);
           const changed = signature.slice();
           changed[signature.length - 1] = (changed[signature.length - 1] as number) ^ 1;
@@ -163,7 +160,9 @@ describe('signatures', () => {
 
   it('keys of no scheme, malformed keys and off-curve keys are refused', () => {
     const x25519 = generateKeyPairSync('x25519');
-    expect(schemesForKey(spkiOf(x25519))).to.deep.equal([]);
+    expect(alertOf(() => verifySignature(0x0403, spkiOf(x25519), content, new Uint8Array(70)))).to.equal(
+      Alert.illegalParameter,
+    );
     expect(() => signingKeyOf(x25519.privateKey)).to.throw(TlsMisuseError);
     const good = spkiOf(pairs['P-256'] as Pair);
     for (let length = 0; length < good.length; length++) {
@@ -176,7 +175,10 @@ describe('signatures', () => {
     expect(alertOf(() => verifySignature(0x0403, offCurve, content, new Uint8Array(70)))).to.equal(
       Alert.unsupportedCertificate,
     );
-    expect(alertOf(() => schemesForKey(concatBytes(good, Uint8Array.of(0))))).to.equal(Alert.unsupportedCertificate);
+    const longer = concatBytes(good, Uint8Array.of(0));
+    expect(alertOf(() => verifySignature(0x0403, longer, content, new Uint8Array(70)))).to.equal(
+      Alert.unsupportedCertificate,
+    );
   });
 
   it('Ed25519: RFC 8032, 7.1, test 1', () => {
@@ -217,7 +219,6 @@ describe('ML-DSA (FIPS 204) as wired', () => {
       expect(verifySignature(scheme, keys.spki, content, signature)).to.equal(true);
       expect(mlDsaVerify(parameters, keys.publicKey.subarray(1), content, signature)).to.equal(false);
       expect(mlDsaVerify(parameters, keys.publicKey, content, signature.subarray(1))).to.equal(false);
-      expect(schemesForKey(keys.spki)).to.deep.equal([scheme]);
     });
 
     it(`${parameters}: malformed private keys are refused`, () => {
