@@ -245,6 +245,18 @@ describe('kdi-client/ledger/file-ledger', () => {
       expect(await (await folder.open()).spend(ids(1, 5)), 'by another process').to.deep.equal([false, true]);
     });
 
+    it('leaves nothing behind where it can not even be opened', async () => {
+      await (await folder.open()).close();
+      const disk = await failingDisk(folder.path);
+      try {
+        expect((await kdiErrorOf(folder.open())).message).to.match(/no space left/);
+      } finally {
+        disk.mend();
+      }
+      expect(await readdir(dirname(folder.path))).to.deep.equal(['ledger']);
+      await folder.open();
+    });
+
     it('a name that is spent already needs no disk', async () => {
       const ledger = await folder.open();
       await ledger.spend(ids(1));
@@ -256,6 +268,29 @@ describe('kdi-client/ledger/file-ledger', () => {
         disk.mend();
       }
     });
+  });
+
+  it('written anew, it is on the disk before it takes the place of the old one, and so is that', async () => {
+    await (await folder.open()).close();
+    const file = await open(folder.path, 'r');
+    const prototype = Object.getPrototypeOf(file);
+    await file.close();
+    const { datasync, sync } = prototype;
+    const steps: string[] = [];
+    // The folder is the only one that is flushed whole.
+    const watched = (name: string, real: () => Promise<void>) =>
+      async function (this: unknown) {
+        steps.push(`${name}, ${(await readdir(dirname(folder.path))).includes('ledger.new') ? 'before' : 'after'}`);
+        return await real.call(this);
+      };
+    prototype.datasync = watched('file', datasync);
+    prototype.sync = watched('folder', sync);
+    try {
+      await folder.open();
+    } finally {
+      Object.assign(prototype, { datasync, sync });
+    }
+    expect(steps).to.deep.equal(['file, before', 'folder, after']);
   });
 
   it('many calls at once share flushes, and each name is in the file once', async () => {

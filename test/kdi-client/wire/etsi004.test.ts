@@ -271,6 +271,16 @@ describe('kdi-client/wire/etsi004: the splitter is bounded', () => {
     expect(() => splitter.push(bytes('020101 08 00000010'))).to.throw(DecodeError);
   });
 
+  it('refuses metadata longer than it may be', () => {
+    const reply = (lengthBytes: number) => {
+      const length = lengthBytes.toString(16).padStart(8, '0');
+      const payload = `00000000 00000000 00000000 ${length} ${'20'.repeat(lengthBytes)}`;
+      return oneResponse(`020101 05 ${(16 + lengthBytes).toString(16).padStart(8, '0')} ${payload}`);
+    };
+    expect(reply(0x1_0000).service).to.equal('get-key');
+    expect(() => reply(0x1_0001)).to.throw(DecodeError, /metadata of 65537 bytes/);
+  });
+
   it('refuses a key longer than a chunk may be', () => {
     const tooLong = (MAX_KEY_CHUNK_BYTES + 1).toString(16).padStart(8, '0');
     expect(() => oneResponse(`020101 05 0000000c 00000000 00000000 ${tooLong}`)).to.throw(/key of/);
