@@ -3,7 +3,7 @@ import type { TLSSocket } from 'node:tls';
 import { expect } from 'chai';
 import { KdiErrorCode, type StreamAnnouncement } from '../../../kdi-client/index.ts';
 import { hexOf, SecretBytes } from '../../../tls-ext/bytes/index.ts';
-import { settle } from '../support/virtual-clock.ts';
+import { settle, VirtualClock } from '../support/virtual-clock.ts';
 import { closed, eachRequest, etsi004Bench, KSID, key, message, opened, perRequest, u32 } from './source-bench.ts';
 
 const indexOf = (request: Uint8Array): number => Buffer.from(request).readUInt32BE(24);
@@ -65,24 +65,36 @@ describe('kdi-client/etsi004: streams', () => {
     expect(await codeOf(stream.draw(1))).to.equal(KdiErrorCode.stream);
   });
 
-  it('send CLOSE only once the call under way has ended: its connection may be the one that a KME has', async () => {
-    let inFlight = 0;
-    let most = 0;
-    let hung = false;
-    const kme = await serve((socket) => {
-      most = Math.max(most, ++inFlight);
-      socket.once('close', () => inFlight--);
+  it('hold nothing ahead where they are closed at the moment that a chunk comes', async () => {
+    const clock = new (class extends VirtualClock {
+      atNow: (() => void) | undefined;
+      override now(): number {
+        const { atNow } = this;
+        this.atNow = undefined;
+        atNow?.();
+        return super.now();
+      }
+    })();
+    let closing: Promise<void> | undefined;
+    const kme = await serve(
       perRequest((request) => {
-        hung ||= request[3] === 4;
-        return request[3] === 2 ? opened() : request[3] === 4 ? undefined : closed;
-      })(socket, 0);
-    });
-    const stream = await sourceOf(kme).openDraw('siteB');
-    const draw = codeOf(stream.draw(1));
-    while (!hung) await settle();
-    await stream.close();
-    expect(await draw).to.equal(KdiErrorCode.aborted);
-    expect(most).to.equal(1);
+        if (request[3] === 2) return opened('etsi', 0, KSID, 64);
+        if (request[3] !== 4) return closed;
+        // The next to ask the time is who cuts the chunk into keys.
+        clock.atNow = () => {
+          closing = stream.close();
+        };
+        return key(0, KEY + KEY);
+      }),
+    );
+    const source = sourceOf(kme, { clock, qos: { keysPerChunk: 2 } });
+    const announcement = (await source.openDraw('siteB')).announcement as StreamAnnouncement;
+    const stream = await source.openLookup('siteB', { announcement });
+    const reference = { api: 'etsi004', drawer: 'siteB', ksid: announcement.ksid, index: 0, slice: 0 } as const;
+    (await stream.lookup(reference)).secret.wipe();
+    expect(closing).to.not.equal(undefined);
+    await closing;
+    expect(clock.pending, 'the timer of what is held').to.equal(0);
   });
 
   it('wipe what they received, and the keys of a chunk that they refuse', async () => {
