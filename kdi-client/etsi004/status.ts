@@ -14,11 +14,11 @@ export function isSuccess(service: Etsi004Request['service'], status: number): b
 
 /** The typed error of a 004 status (GS QKD 004, clause 6.1) other than success. */
 export function statusError(service: Etsi004Request['service'], status: number, kme: string): KdiError {
-  const [code, meaning] = describe(status);
+  const [code, meaning] = describe(service, status);
   return new KdiError(code, `KME ${kme} answered ${CALLS[service]} with status ${status}: ${meaning}`);
 }
 
-function describe(status: number): [KdiErrorCode, string] {
+function describe(service: Etsi004Request['service'], status: number): [KdiErrorCode, string] {
   switch (status) {
     case Etsi004Status.peerNotConnected:
     case Etsi004Status.getKeyPeerNotConnected:
@@ -31,9 +31,14 @@ function describe(status: number): [KdiErrorCode, string] {
         'no QKD connection between these two; check both SAE IDs (some KMEs want URIs with scheme and host)',
       ];
     case Etsi004Status.ksidInUse:
-      return [KdiErrorCode.ksidInUse, 'the Key_stream_ID is already in use'];
+      return [KdiErrorCode.ksidInUse, 'the Key_stream_ID is already in use, maybe under other URIs (see open-as)'];
     case Etsi004Status.timeout:
-      return [KdiErrorCode.kmeTimeout, 'time-out at the KME'];
+      return [
+        KdiErrorCode.kmeTimeout,
+        service === 'open-connect'
+          ? 'time-out at the KME; if it waits for the peer to open as well, set ksid: chosen'
+          : 'time-out at the KME',
+      ];
     case Etsi004Status.qosNotMet:
       return [KdiErrorCode.qosNotMet, 'the QoS can not be met'];
     case Etsi004Status.metadataTooSmall:

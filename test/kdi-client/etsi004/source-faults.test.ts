@@ -18,10 +18,16 @@ describe('kdi-client/etsi004: a source against a key manager that refuses or fai
   const { serve, sourceOf, codeOf, sources, pki } = etsi004Bench();
 
   describe('statuses', () => {
-    const codes: readonly (readonly [service: 'open' | 'get-key', status: number, code: Code, retryable: boolean])[] = [
-      ['open', 4, KdiErrorCode.noQkdConnection, true],
-      ['open', 5, KdiErrorCode.ksidInUse, false],
-      ['open', 6, KdiErrorCode.kmeTimeout, true],
+    const codes: readonly (readonly [
+      service: 'open' | 'get-key',
+      status: number,
+      code: Code,
+      retryable: boolean,
+      advice?: string,
+    ])[] = [
+      ['open', 4, KdiErrorCode.noQkdConnection, true, 'some KMEs want URIs with scheme and host'],
+      ['open', 5, KdiErrorCode.ksidInUse, false, 'open-as'],
+      ['open', 6, KdiErrorCode.kmeTimeout, true, 'set ksid: chosen'],
       ['open', 7, KdiErrorCode.qosNotMet, false],
       ['open', 99, KdiErrorCode.unknownStatus, false],
       ['get-key', 1, KdiErrorCode.peerNotConnected, true],
@@ -32,7 +38,7 @@ describe('kdi-client/etsi004: a source against a key manager that refuses or fai
       ['get-key', 8, KdiErrorCode.metadataTooLarge, false],
       ['get-key', 4_000_000_000, KdiErrorCode.unknownStatus, false],
     ];
-    for (const [service, status, code, retryable] of codes) {
+    for (const [service, status, code, retryable, advice = ''] of codes) {
       it(`${service} status ${status} is ${code}`, async () => {
         const kme = await serve(
           perRequest((request) => {
@@ -49,6 +55,7 @@ describe('kdi-client/etsi004: a source against a key manager that refuses or fai
           (thrown: KdiError) => thrown,
         );
         expect(error).to.include({ code, retryable });
+        expect(error?.message).to.include(advice);
       });
     }
   });
