@@ -89,6 +89,11 @@ export interface OpenDrawOptions extends CallOptions {
    * before the KME is asked, so that both sides can open at the same time.
    */
   readonly onAnnouncement?: (announcement: StreamAnnouncement) => void;
+  /**
+   * 004 only: writes a KSID down as drawn from. False if it was before, by
+   * whatever process: the KME did not allocate a fresh one, and another is used.
+   */
+  readonly claimKsid?: (ksid: Uint8Array) => Promise<boolean>;
 }
 
 /** The drawer's end. One call in flight at a time; a second one waits for the first. */

@@ -3,7 +3,7 @@
  * as drawer or as answerer; what happens on a stream is in `streams.ts`.
  */
 import { randomBytes } from 'node:crypto';
-import { hexOf } from '../../tls-ext/bytes/index.ts';
+import { hexOf, utf8 } from '../../tls-ext/bytes/index.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import { KdiError, KdiErrorCode, KdiMisuseError } from '../errors.ts';
 import type {
@@ -24,6 +24,7 @@ import {
   Etsi004Status,
   isNullKsid,
   KSID_BYTES,
+  MAX_URI_BYTES,
   METADATA_JSON,
 } from '../wire/index.ts';
 import { type Etsi004QosBounds, type Etsi004QosSettings, expectWithinBounds, requestedQos } from './qos.ts';
@@ -110,22 +111,37 @@ export class Etsi004Source implements KeySource {
 
   async #openAllocated(ends: Ends, options: OpenDrawOptions): Promise<OpenedStream> {
     let opened = await this.#open({ ...ends, ksid: new Uint8Array(KSID_BYTES), qos: this.#qos }, options);
-    if (!this.#remember(opened.announcement.ksid)) {
-      // Some KMEs give the same KSID for the same pair again: its indices were drawn before.
+    if (!(await this.#claim(opened, options))) {
+      // Some KMEs give the same KSID for the same pair again: its indices were drawn before. It is not closed, for another
+      // stream of ours may be the one that has it.
       opened = await this.#open({ ...ends, ksid: this.#freshKsid(), qos: opened.announcement.qos }, options);
+      await this.#claim(opened, options);
     }
     options.onAnnouncement?.(opened.announcement);
     return opened;
   }
 
+  /** Whether nobody drew from this stream before, as far as this process and those that write KSIDs down know. */
+  async #claim({ announcement: { ksid } }: OpenedStream, { claimKsid }: OpenDrawOptions): Promise<boolean> {
+    const isNew = this.#remember(ksid);
+    try {
+      return ((await claimKsid?.(ksid)) ?? true) && isNew;
+    } catch (error) {
+      await this.#closeQuietly(ksid);
+      throw error;
+    }
+  }
+
   /** The peer hears of the KSID before our KME does; of a second one, with the KME's QoS, after a counter-proposal. */
-  #openChosen(ends: Ends, options: OpenDrawOptions): Promise<OpenedStream> {
+  async #openChosen(ends: Ends, options: OpenDrawOptions): Promise<OpenedStream> {
     const announce = (qos: Etsi004Qos): Etsi004OpenConnectRequest => {
       const ksid = this.#freshKsid();
       options.onAnnouncement?.({ ksid, qos });
       return { service: 'open-connect', ...ends, ksid, qos };
     };
-    return this.#open(announce(this.#qos), options, (proposal) => announce(proposal));
+    const opened = await this.#open(announce(this.#qos), options, (proposal) => announce(proposal));
+    await this.#claim(opened, options);
+    return opened;
   }
 
   async openLookup(drawerSaeId: string, options: OpenLookupOptions = {}): Promise<LookupStream> {
@@ -266,8 +282,13 @@ export class Etsi004Source implements KeySource {
   }
 
   #uriOf(saeId: string): string {
-    return saeId.includes('://')
+    const uri = saeId.includes('://')
       ? saeId
       : (this.#options.uriTemplate ?? 'qkd://{sae}').replaceAll('{sae}', encodeURIComponent(saeId));
+    if (utf8(uri).length <= MAX_URI_BYTES && !uri.includes('\0')) return uri;
+    throw new KdiError(
+      KdiErrorCode.config,
+      `the URI of SAE ID '${saeId.slice(0, 64)}' is longer than ${MAX_URI_BYTES} bytes, or holds a NUL`,
+    );
   }
 }

@@ -6,7 +6,7 @@
 import { hexOf } from '../../tls-ext/bytes/index.ts';
 import type { Clock } from '../clock.ts';
 import { KdiError, KdiErrorCode } from '../errors.ts';
-import { type DrawStream, KEY_BYTES, type KeySource, uuidText } from '../key-source.ts';
+import { type DrawStream, KEY_BYTES, type KeySource } from '../key-source.ts';
 import { ledgerIdOfStream, type SpentLedger } from '../ledger/spent-ledger.ts';
 import type { KeyOrigin } from './drawer-keys.ts';
 import type { DrawerPoolEvent, DrawerPoolHooks } from './drawer-pool-types.ts';
@@ -72,7 +72,7 @@ export class DrawerStreams {
 
   /** Opens a fresh one at our KME, and has it announced. Rejects with the KME's error. */
   async open(signal: AbortSignal): Promise<void> {
-    const { source, peerSaeId, hooks, channelUp } = this.#options;
+    const { source, peerSaeId, hooks, ledger, channelUp } = this.#options;
     const origin: KeyOrigin = { kme: source.kme, held: 0, withdrawn: false, peerKnows: true };
     const stream: PoolStream = {
       origin,
@@ -83,8 +83,9 @@ export class DrawerStreams {
     };
     this.#current = stream;
     try {
-      const draw = await source.openDraw(peerSaeId, {
+      stream.draw = await source.openDraw(peerSaeId, {
         signal,
+        ...(ledger === undefined ? {} : { claimKsid: (ksid) => claim(ledger, ksid) }),
         onAnnouncement: (announcement) => {
           // A source that fails over in the middle of opening announces once more.
           if (stream.ksid !== undefined) hooks.closeStream(stream.ksid);
@@ -92,8 +93,6 @@ export class DrawerStreams {
           if (channelUp() && this.#current === stream) hooks.announceStream(announcement);
         },
       });
-      await this.#expectFresh(draw);
-      stream.draw = draw;
     } catch (error) {
       if (this.#current === stream) this.#current = undefined;
       this.#retired.delete(origin);
@@ -170,25 +169,6 @@ export class DrawerStreams {
     await Promise.all(streams.map((stream) => stream.draw?.close()));
   }
 
-  /** Some KMEs allocate the KSID of the same pair again, also to the next process, and some of these begin with old indices. */
-  async #expectFresh(draw: DrawStream): Promise<void> {
-    const { source, ledger } = this.#options;
-    const { announcement } = draw;
-    if (announcement === undefined || ledger === undefined) return;
-    try {
-      const [fresh] = await ledger.spend([ledgerIdOfStream(announcement.ksid)]);
-      if (fresh) return;
-      throw new KdiError(
-        KdiErrorCode.ksidInUse,
-        `KME ${draw.kme ?? source.kme} allocated Key_stream_ID ${uuidText(announcement.ksid)}, which an earlier process drew from`,
-      );
-    } catch (error) {
-      // The source knows the KSID now, and makes one of its own the next time.
-      await draw.close();
-      throw error;
-    }
-  }
-
   #awaitPeer(stream: PoolStream): void {
     this.#stopWaiting();
     this.#cancelOpenTimeout = this.#options.clock.schedule(() => {
@@ -229,6 +209,11 @@ export class DrawerStreams {
     this.#options.emit({ type: 'stream-opened', kme: stream.origin.kme, ...ksidOf(stream) });
     this.#options.onChange();
   }
+}
+
+async function claim(ledger: SpentLedger, ksid: Uint8Array): Promise<boolean> {
+  const [claimed] = await ledger.spend([ledgerIdOfStream(ksid)]);
+  return claimed === true;
 }
 
 function ksidOf({ ksid }: PoolStream): { readonly ksid?: Uint8Array } {

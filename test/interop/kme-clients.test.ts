@@ -132,6 +132,24 @@ describe('interop: our clients at our key managers', () => {
         expect(hex(await looking.lookup(key!.reference))).to.equal(hex(key!));
       });
 
+      it('the same KSID for the NULL open of the next process, which goes by what was written down', async () => {
+        await withQuirk({ reusesKsid: true });
+        const written = new Set<string>();
+        const claimKsid = async (ksid: Uint8Array) => written.size < written.add(hexOf(ksid)).size;
+        const keys = new Set<string>();
+        for (let life = 0; life < 3; life++) {
+          const drawing = await (await sourceAt('a', 'etsi004', query)).openDraw('siteB', { claimKsid });
+          const looking = await (await sourceAt('b', 'etsi004', query)).openLookup('siteA', {
+            announcement: drawing.announcement!,
+          });
+          const [key] = await drawing.draw(1);
+          expect(hex(await looking.lookup(key!.reference))).to.equal(hex(key!));
+          keys.add(hex(key!));
+        }
+        expect(written.size).to.equal(3);
+        expect(keys.size).to.equal(3);
+      });
+
       it('the next index, whatever was asked for', async () => {
         await withQuirk({ servesNextIndex: true });
         const [a, b] = [await sourceAt('a', 'etsi004', query), await sourceAt('b', 'etsi004', query)];

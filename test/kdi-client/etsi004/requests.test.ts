@@ -98,6 +98,16 @@ describe('kdi-client/etsi004: what is asked of a key manager', () => {
     });
   }
 
+  for (const [name, saeId] of [
+    ['too long', `app://${'a'.repeat(2_043)}`],
+    ['with a NUL', 'app://a\0b'],
+  ] as const) {
+    it(`a URI ${name} is said before anything is sent`, async () => {
+      const source = sourceOf({ port: 1 });
+      expect(await codeOf(source.openDraw(saeId))).to.equal(KdiErrorCode.config);
+    });
+  }
+
   for (const [name, answered] of [
     ['another Key_stream_ID than the one that was asked for', KSID],
     ['a NULL Key_stream_ID', '00'.repeat(16)],

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { KdiErrorCode, type StreamAnnouncement } from '../../../kdi-client/index.ts';
+import { KdiError, KdiErrorCode, type StreamAnnouncement } from '../../../kdi-client/index.ts';
 import { hexOf } from '../../../tls-ext/bytes/index.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
 
@@ -231,6 +231,51 @@ describe('kdi-client/etsi004: a source against a scripted key manager', () => {
     const second = await source.openDraw('siteB');
     expect(hexOf(first.announcement!.ksid)).to.equal(KSID);
     expect(hexOf(second.announcement!.ksid)).not.to.equal(KSID);
+  });
+
+  describe('claims of KSIDs', () => {
+    /** A key manager that gives the same KSID for every NULL open, and what was said to it. */
+    async function reusingKme() {
+      const said: string[] = [];
+      const kme = await serve(
+        perRequest((request) => {
+          const asked = hexOf(request.subarray(-16));
+          said.push(`${request[3]} ${asked}`);
+          return request[3] === 2 ? opened('etsi', 0, asked === '00'.repeat(16) ? KSID : asked) : closed;
+        }),
+      );
+      return { kme, said };
+    }
+
+    it('one that another process drew from is neither drawn from, nor announced, nor closed', async () => {
+      const { kme, said } = await reusingKme();
+      const claimed: string[] = [];
+      const announced: string[] = [];
+      const stream = await sourceOf(kme).openDraw('siteB', {
+        claimKsid: async (ksid) => claimed.push(hexOf(ksid)) > 1,
+        onAnnouncement: ({ ksid }) => announced.push(hexOf(ksid)),
+      });
+      const ksid = hexOf(stream.announcement!.ksid);
+      expect(ksid).to.not.equal(KSID);
+      expect(claimed, 'its own is written down for the next process').to.deep.equal([KSID, ksid]);
+      expect(announced).to.deep.equal([ksid]);
+      expect(said).to.deep.equal([`2 ${'00'.repeat(16)}`, `2 ${ksid}`]);
+    });
+
+    for (const ksid of ['allocated', 'chosen'] as const) {
+      it(`${ksid}: written down once, and where it can't be, the stream is closed`, async () => {
+        const { kme, said } = await reusingKme();
+        const source = sourceOf(kme, { ksid });
+        const claimed: string[] = [];
+        const stream = await source.openDraw('siteB', { claimKsid: async (one) => claimed.push(hexOf(one)) > 0 });
+        expect(claimed).to.deep.equal([hexOf(stream.announcement!.ksid)]);
+        const full = source.openDraw('siteB', {
+          claimKsid: () => Promise.reject(new KdiError(KdiErrorCode.ledger, 'no space left')),
+        });
+        expect(await codeOf(full)).to.equal(KdiErrorCode.ledger);
+        expect(said.at(-1)).to.match(/^8 /);
+      });
+    }
   });
 
   for (const openAs of ['same', 'swapped'] as const) {

@@ -54,6 +54,8 @@ export class FakeSource implements KeySource {
   openError: Code | undefined;
   drawError: Code | undefined;
   lookupError: Code | undefined;
+  /** Whether a KSID that was drawn from before is replaced. Where it is not, the ledger has to know each key. */
+  heedsClaims = false;
   /** Whether a failed draw ends its stream. */
   failureEndsStream = false;
   /** What both sides' keys are made from: differs on a mismatch. */
@@ -97,7 +99,11 @@ export class FakeSource implements KeySource {
 
   async openDraw(_peer: string, options: OpenDrawOptions = {}): Promise<DrawStream> {
     await this.#answer(this.openError, options);
-    const ksid = new Uint8Array(16).fill(++this.streamsOpened);
+    let ksid = new Uint8Array(16).fill(++this.streamsOpened);
+    if (this.heedsClaims && (await options.claimKsid?.(ksid)) === false) {
+      ksid = new Uint8Array(16).fill(++this.streamsOpened);
+      await options.claimKsid?.(ksid);
+    }
     const announcement = { ksid, qos: { ...QOS, keyChunkSizeBytes: 32 * this.keysPerChunk } };
     options.onAnnouncement?.(announcement);
     this.streamsOpen++;
