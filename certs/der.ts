@@ -18,8 +18,6 @@ export const DerTag = {
   octetString: 0x04,
   oid: 0x06,
   utf8String: 0x0c,
-  printableString: 0x13,
-  ia5String: 0x16,
   utcTime: 0x17,
   generalizedTime: 0x18,
   sequence: 0x30,

@@ -3,8 +3,7 @@ import { SimError, SimErrorCode } from './errors.ts';
 import { forecastOf, type LinkForecast } from './forecast.ts';
 import { systemClock } from './kernel/clock.ts';
 import { type KeyPurpose, Kme, type KmeEvent } from './kme/index.ts';
-import type { LinkEvent } from './link/link-runner.ts';
-import { LinkRunner } from './link/link-runner.ts';
+import { type LinkEvent, LinkRunner } from './link/link-runner.ts';
 import type { BlockReport, LinkConfig } from './link/link-types.ts';
 import type {
   LinkState,

@@ -1,5 +1,5 @@
 /** What `qstunnel sim up` shows. */
-import type { BlockReport, Simulator, SimulatorEvent } from '../../qkd-sim/index.ts';
+import { type BlockReport, type Simulator, type SimulatorEvent, STORE_KEY_BYTES } from '../../qkd-sim/index.ts';
 import { ownCommand } from '../own-command.ts';
 import type { SimFiles } from './sim-folder.ts';
 
@@ -104,7 +104,7 @@ function blockText(report: BlockReport, droppedBytes: number, simulator: Simulat
   const head = `block ${block}, ${endLinkSeconds.toFixed(0)} s: QBER ${percent(qber)}`;
   if (aborted !== undefined) return `${head}, no key (${aborted})`;
   const { aToB, bToA } = simulator.status().stores;
-  const keys = (bytes: number) => Math.floor(bytes / 32);
+  const keys = (bytes: number) => Math.floor(bytes / STORE_KEY_BYTES);
   const dropped = droppedBytes === 0 ? '' : `, ${keys(droppedBytes)} dropped`;
   return (
     `${head}, ${kbps(skrBitsPerSecond)}, ${keys(deliveredBits / 8)} keys${dropped}; ` +

@@ -12,11 +12,6 @@ export class BulkBufferPool implements BufferPool {
   /** What is lent out: a buffer released twice would be lent to two connections. */
   readonly #lent = new Set<Uint8Array>();
 
-  /** Buffers in use. */
-  get lentCount(): number {
-    return this.#lent.size;
-  }
-
   acquire(): Uint8Array {
     const buffer = this.#free.pop() ?? Buffer.allocUnsafeSlow(BULK_BUFFER_BYTES);
     this.#lent.add(buffer);

@@ -52,10 +52,6 @@ export class KeyStream {
     this.qos = qos;
   }
 
-  get waitingCount(): number {
-    return this.#waiting.size;
-  }
-
   /** Whether key may be assigned to `index`: it never was, and there is room to remember that it is. */
   isFree(index: number): boolean {
     return (

@@ -16,6 +16,7 @@ import {
   QkdFeature,
   type ServerHello,
 } from '../messages/index.ts';
+import { MAX_RECORD_SIZE_LIMIT_BYTES } from '../record/record-format.ts';
 import {
   type CertificateExpectation,
   chooseSignatureScheme,
@@ -45,8 +46,6 @@ import { expectFinished, sendFinished } from './finished.ts';
 import { completeSession, deriveApplicationKeys, enterHandshakeKeys, type KeyChange } from './key-changes.ts';
 import type { Session } from './session.ts';
 import { bodyOf, type HandshakeMessage, type HandshakeWire, receive, SecretScope, type Steps } from './steps.ts';
-
-const PROTECTED_INNER_PLAINTEXT_BYTES = 2 ** 14 + 1;
 
 /** The first ClientHello: what it offers, and its bytes. */
 export interface FirstHello {
@@ -259,7 +258,7 @@ function* expectEncryptedExtensions(
   }
   if (recordSizeLimit !== undefined) {
     // RFC 8449, 4: from a server a larger limit than the version's is an error.
-    if (recordSizeLimit > PROTECTED_INNER_PLAINTEXT_BYTES) throw illegalParameter('record_size_limit too large');
+    if (recordSizeLimit > MAX_RECORD_SIZE_LIMIT_BYTES) throw illegalParameter('record_size_limit too large');
     wire.limitRecords('sending', recordSizeLimit);
     if (options.recordSizeLimitBytes !== undefined) wire.limitRecords('receiving', options.recordSizeLimitBytes);
   }

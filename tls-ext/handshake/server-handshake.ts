@@ -13,6 +13,7 @@ import {
   PskKeyExchangeMode,
   QkdFeature,
 } from '../messages/index.ts';
+import { MAX_RECORD_SIZE_LIMIT_BYTES } from '../record/record-format.ts';
 import { TlsMisuseError } from '../tls-error.ts';
 import {
   type CertificateExpectation,
@@ -31,8 +32,6 @@ import { choosePsk, type PskOutcome } from './server-psk.ts';
 import { type AcceptedClientHello, expectClientHello } from './server-retry.ts';
 import type { Session } from './session.ts';
 import { type HandshakeWire, receive, SecretScope, type Steps } from './steps.ts';
-
-const MAX_INNER_PLAINTEXT_BYTES = 2 ** 14 + 1;
 
 export function* serverHandshake(wire: HandshakeWire, options: ServerEngineOptions): Steps<Session> {
   const scope = new SecretScope();
@@ -181,7 +180,7 @@ function sendEncryptedExtensions(
   rekeyNegotiated: boolean,
 ): void {
   const { recordSizeLimit: clientLimit } = hello.extensions;
-  const ownLimit = options.recordSizeLimitBytes ?? MAX_INNER_PLAINTEXT_BYTES;
+  const ownLimit = options.recordSizeLimitBytes ?? MAX_RECORD_SIZE_LIMIT_BYTES;
   const message = encodeEncryptedExtensions(
     {
       extensions: {
