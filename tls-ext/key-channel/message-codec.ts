@@ -1,7 +1,7 @@
 /** Encoding and decoding of the messages that messages.ts specifies. */
 import { type ByteReader, type ByteWriter, DecodeError, decodeWhole, encode, fromUtf8, utf8 } from '../bytes/index.ts';
+import { type CodeTable, codeTable } from '../messages/code-table.ts';
 import { decodeQkdKeyReference, encodeQkdKeyReference } from '../messages/key-reference.ts';
-import { type CodeTable, codeTable } from './code-table.ts';
 import { KeyChannelError, KeyChannelErrorCode } from './errors.ts';
 import {
   CHECK_BYTES,

@@ -17,6 +17,7 @@
  *     } QkdPskEncryptedExtensions;
  */
 import { NoOfferReason, type QkdOffer, type QkdResult } from '../engine-types.ts';
+import { codeTable } from './code-table.ts';
 import { type ExtensionCodec, illegalParameter } from './extension-block.ts';
 import { ExtensionType } from './extension-type.ts';
 
@@ -39,7 +40,7 @@ const OFFER_NONE = 0;
 const OFFER_KEY = 1;
 const OFFER_TICKET = 2;
 
-const reasonCodes: Readonly<Record<NoOfferReason, number>> = {
+const reasons = codeTable<NoOfferReason>({
   [NoOfferReason.streamOpening]: 1,
   [NoOfferReason.channelDown]: 2,
   [NoOfferReason.poolEmpty]: 3,
@@ -48,16 +49,14 @@ const reasonCodes: Readonly<Record<NoOfferReason, number>> = {
   [NoOfferReason.keyMismatch]: 6,
   [NoOfferReason.budget]: 7,
   [NoOfferReason.policy]: 8,
-};
-const resultCodes: Readonly<Record<QkdResult, number>> = {
+});
+const results = codeTable<QkdResult>({
   not_offered: 0,
   used: 1,
   resumed: 2,
   unavailable: 3,
   policy: 4,
-};
-const reasons = invert(reasonCodes);
-const results = invert(resultCodes);
+});
 
 /** A draft version that we don't know makes the extension an unknown one: it is ignored. */
 export const qkdPskClientHello: ExtensionCodec<QkdPskClientHello> = {
@@ -72,7 +71,7 @@ export const qkdPskClientHello: ExtensionCodec<QkdPskClientHello> = {
       case OFFER_TICKET:
         return { features, offer: { offer: 'ticket' } };
       case OFFER_NONE: {
-        const reason = reasons.get(reader.u8());
+        const reason = reasons.name(reader.u8());
         if (reason === undefined) throw illegalParameter('qkd_psk with an unknown reason');
         return { features, offer: { offer: 'none', reason } };
       }
@@ -82,7 +81,7 @@ export const qkdPskClientHello: ExtensionCodec<QkdPskClientHello> = {
   },
   encode: (writer, { features, offer }) => {
     writer.u16(QKD_PSK_DRAFT_VERSION).u8(features);
-    if (offer.offer === 'none') writer.u8(OFFER_NONE).u8(reasonCodes[offer.reason]);
+    if (offer.offer === 'none') writer.u8(OFFER_NONE).u8(reasons.code(offer.reason));
     else writer.u8(offer.offer === 'key' ? OFFER_KEY : OFFER_TICKET);
   },
 };
@@ -93,13 +92,9 @@ export const qkdPskEncryptedExtensions: ExtensionCodec<QkdPskEncryptedExtensions
   decode: (reader) => {
     if (reader.u16() !== QKD_PSK_DRAFT_VERSION) throw illegalParameter('qkd_psk in a version that was not offered');
     const features = reader.u8();
-    const result = results.get(reader.u8());
+    const result = results.name(reader.u8());
     if (result === undefined) throw illegalParameter('qkd_psk with an unknown result');
     return { features, result };
   },
-  encode: (writer, { features, result }) => writer.u16(QKD_PSK_DRAFT_VERSION).u8(features).u8(resultCodes[result]),
+  encode: (writer, { features, result }) => writer.u16(QKD_PSK_DRAFT_VERSION).u8(features).u8(results.code(result)),
 };
-
-function invert<T extends string>(codes: Readonly<Record<T, number>>): ReadonlyMap<number, T> {
-  return new Map((Object.entries(codes) as [T, number][]).map(([name, code]) => [code, name]));
-}
