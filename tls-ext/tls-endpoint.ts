@@ -7,7 +7,7 @@
  * answers with the events of that call, `write` events first: what was sealed
  * in one call is on its way before the caller can ask for more.
  */
-import { Alert, alertName } from './alert.ts';
+import { Alert } from './alert.ts';
 import {
   MAX_CHANGE_CIPHER_SPECS,
   MAX_PAUSED_BYTES,
@@ -263,7 +263,7 @@ export class TlsEndpoint implements TlsEngine {
       this.#events.push({ type: 'closed' });
       return;
     }
-    this.#end(new TlsError(TlsErrorCode.peerAlert, alert, `the peer sent ${alertName(alert)}`), undefined);
+    this.#end(new TlsError(TlsErrorCode.peerAlert, alert, 'the peer sent an alert'), undefined);
   }
 
   #receiveChangeCipherSpec(): void {
