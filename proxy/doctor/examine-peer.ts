@@ -59,6 +59,7 @@ export const DEFAULT_PEER_LIMITS: PeerExaminationLimits = { totalMs: 13_000, att
 /** Application protocols that are asked for, one at a time. */
 const ALPN_PROTOCOLS = [KEY_CHANNEL_ALPN, 'h2', 'http/1.1'] as const;
 const UNKNOWN_PSK_BYTES = 32;
+const IS_IT_TLS = ': is TLS spoken there? compare host and port';
 const STOPPED = 'stopped from outside; what is missing was not asked';
 
 /** Never rejects: a server that is not there is a report too. */
@@ -348,13 +349,15 @@ function notTls13Text(
   if (older.length > 0)
     return `no TLS 1.3, only ${older.map(([name]) => name).join(', ')}: qstunnel speaks TLS 1.3 alone`;
   if (/^[\x20-\x7e]{4}/.test(greeting)) {
-    return `what answers there is not TLS; it begins with ${JSON.stringify(greeting.replace(/[^\x20-\x7e]/g, '.'))}`;
+    return `what answers there is not TLS; it begins with ${JSON.stringify(greeting.replace(/[^\x20-\x7e]/g, '.'))}: compare host and port`;
   }
-  if (timedOut) return 'it accepts the connection and says nothing';
+  if (timedOut) return `it accepts the connection and says nothing${IS_IT_TLS}`;
   if (peerAlert !== undefined) {
     return `it refuses all that we offer (${alertName(peerAlert)}): it may know pre-shared keys only, as with auth: psk`;
   }
-  return error === undefined ? 'it closes the connection without a word' : `no TLS 1.3: ${error.message}`;
+  return error === undefined || greeting === ''
+    ? `it closes the connection without a word${IS_IT_TLS}`
+    : `no TLS 1.3: ${error.message}`;
 }
 
 function summaryText(

@@ -158,7 +158,7 @@ describe('doctor peer: other TLS servers', () => {
   it('HTTP without TLS', async () => {
     const report = await examine(await listen(createHttpServer((_request, response) => response.end())));
     expect(report).to.include({ ok: false, summary: 'no TLS' });
-    expect(report.problems.join()).to.include('not TLS; it begins with "HTTP');
+    expect(report.problems.join()).to.include('not TLS; it begins with "HTTP/1.1": compare host and port');
   });
 
   it('a server that is silent: ends by its limits', async () => {
@@ -166,7 +166,30 @@ describe('doctor peer: other TLS servers', () => {
       limits: { attemptMs: 100, totalMs: 1_000 },
     });
     expect(report).to.include({ ok: false, summary: 'silent' });
-    expect(report.problems).to.include('it accepts the connection and says nothing');
+    expect(report.problems).to.deep.include(
+      'it accepts the connection and says nothing: is TLS spoken there? compare host and port',
+    );
+  });
+
+  it('a server that hangs up', async () => {
+    const report = await examine(await listen(createServer((socket) => socket.on('error', () => {}).end())));
+    expect(report).to.include({ ok: false, summary: 'no TLS' });
+    expect(report.problems).to.deep.equal([
+      'it closes the connection without a word: is TLS spoken there? compare host and port',
+    ]);
+  });
+
+  it('stopped from outside: no opinion', async () => {
+    const stop = new AbortController();
+    const silent = createServer((socket) => {
+      socket.on('error', () => {}).resume();
+      stop.abort();
+    });
+    const limits = { attemptMs: 3_600_000, totalMs: 3_600_000 };
+    const report = await examine(await listen(silent), { signal: stop.signal, limits });
+    expect(report).to.include({ ok: false, summary: 'stopped from outside; what is missing was not asked' });
+    expect(report.problems).to.deep.equal([report.summary]);
+    expect(report.policy).to.deep.equal([]);
   });
 
   it('nobody', async () => {
