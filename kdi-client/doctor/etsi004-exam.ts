@@ -152,7 +152,10 @@ class Etsi004Exam {
       `the QoS is not met (status 7), this is proposed and taken: chunks of ${keyChunkSizeBytes} bytes, Min_bps ${minBps}, Timeout ${timeoutMs} ms, TTL ${ttlSeconds} s`,
       keyChunkSizeBytes === KEY_BYTES ? undefined : ConfigHint.keyChunkSize(keyChunkSizeBytes),
     );
-    if (!isNullKsid(proposal.ksid)) await this.#own.call({ service: 'close', ksid: Uint8Array.from(proposal.ksid) });
+    if (!isNullKsid(proposal.ksid)) {
+      const close = { service: 'close', ksid: Uint8Array.from(proposal.ksid) } as const;
+      if ((await exam.attempt('qos', Clause.etsi004Close, () => this.#own.call(close))) === undefined) return 'failed';
+    }
     return this.#open(this.#own, { ...uris, ksid, qos: proposal.qos });
   }
 

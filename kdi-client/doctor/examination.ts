@@ -92,9 +92,9 @@ export class Examination {
   }
 
   /** The error's message and code as a failed check. Other errors are bugs and go on. */
-  failWith(id: string, clause: Clause | null, error: unknown, configHint?: string): void {
+  failWith(id: string, clause: Clause | null, error: unknown): void {
     if (!isKdiError(error)) throw error;
-    this.fail(id, clause, `${error.message} (${error.code})`, configHint);
+    this.fail(id, clause, `${error.message} (${error.code})`);
   }
 
   /** What `run` resolves to; undefined if it failed, which is then a failed check. */

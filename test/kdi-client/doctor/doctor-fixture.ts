@@ -1,6 +1,7 @@
 /** Two of the simulator's key managers, examined. */
 import type { Credential } from '../../../certs/index.ts';
 import {
+  type CheckTone,
   type DoctorCheck,
   type ExaminationLimits,
   examineKme,
@@ -18,6 +19,13 @@ export type ApiUnderTest = (typeof APIS)[number];
 /** For KMEs that don't answer: what takes 15 s in life takes a moment here. */
 export const SHORT: ExaminationLimits = { totalMs: 2_000, connectMs: 100, replyMs: 100 };
 
+/** What checks of TLS rest on. */
+export const TLS_CLAUSES = {
+  etsi004: 'ETSI GS QKD 004 V2.1.1, 6',
+  etsi014: 'ETSI GS QKD 014 V1.1.1, 5.1',
+  skip: 'draft-cisco-skip-02, TLS',
+} as const;
+
 export function tlsOf({ certPem, keyPem }: Credential, ca: Credential): KmeTls {
   return { cert: certPem, key: keyPem, ca: ca.certPem };
 }
@@ -33,9 +41,16 @@ export interface PairExamination {
   readonly through?: (end: 'own' | 'peer', port: number) => Promise<number>;
 }
 
+/** A check, and how it looks to a human. */
+export type ToldCheck = DoctorCheck & { readonly tone: CheckTone };
+export interface ToldVerdict extends KmeVerdict {
+  readonly told: readonly ToldCheck[];
+}
+
 /** Examines kme-a as siteA, with kme-b at the other end unless `alone`. */
-export async function examinePair(api: ApiUnderTest, options: PairExamination = {}): Promise<KmeVerdict> {
+export async function examinePair(api: ApiUnderTest, options: PairExamination = {}): Promise<ToldVerdict> {
   const pki = await testPki();
+  const told: ToldCheck[] = [];
   const pair = await kmePair({ capacityBytes: 65_536, ...options.pair });
   try {
     pair.fill(options.fillBytes ?? 65_536);
@@ -50,8 +65,9 @@ export async function examinePair(api: ApiUnderTest, options: PairExamination = 
       ...(options.alone ? {} : { peer: { url: url(portB), tls: tlsOf(pki.siteB, pki.ca) } }),
       known: options.known ?? {},
       nowMs: Date.now(),
+      observer: { onCheck: (check, tone) => told.push({ ...check, tone }) },
     };
-    return await examineKme(options.change?.(examination) ?? examination);
+    return { ...(await examineKme(options.change?.(examination) ?? examination)), told };
   } finally {
     await pair.close();
   }
@@ -66,6 +82,11 @@ export function checkOf(verdict: KmeVerdict, id: string): DoctorCheck {
     );
   }
   return found[0] as DoctorCheck;
+}
+
+/** The tones of the checks with this ID. */
+export function tonesOf({ told }: ToldVerdict, id: string): string[] {
+  return told.filter((check) => check.id === id).map(({ tone }) => tone);
 }
 
 /** IDs of the failed checks. */

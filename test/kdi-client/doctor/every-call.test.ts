@@ -1,9 +1,10 @@
 /** The conversation as a whole: what each check rests on, a KME that breaks off at each request, and a user who does. */
 import { expect } from 'chai';
-import { examineKme } from '../../../kdi-client/index.ts';
+import { type Clock, examineKme, systemClock } from '../../../kdi-client/index.ts';
+import { httpsKme } from '../support/https-kme.ts';
 import { scriptedKme } from '../support/scripted-kme.ts';
 import { testPki } from '../support/test-pki.ts';
-import { checkOf, examinePair, failedOf } from './doctor-fixture.ts';
+import { checkOf, examinePair, failedOf, TLS_CLAUSES } from './doctor-fixture.ts';
 import { type Asked, examineSpoilt, type Spoil004, type SpoilHttp } from './faulty-pair.ts';
 
 const C004 = 'ETSI GS QKD 004 V2.1.1, 6';
@@ -159,6 +160,27 @@ const BREAKS = {
   },
 } as const;
 
+const STATUS = {
+  source_KME_ID: 'a',
+  target_KME_ID: 'b',
+  master_SAE_ID: 'siteA',
+  slave_SAE_ID: 'siteB',
+  key_size: 256,
+  stored_key_count: 0,
+  max_key_count: 100,
+  max_key_per_request: 8,
+  max_key_size: 1024,
+  min_key_size: 64,
+  max_SAE_ID_count: 0,
+};
+const CAPABILITIES = {
+  entropy: false,
+  key: true,
+  algorithm: 'bb84',
+  localSystemID: 'siteA',
+  remoteSystemID: ['siteB'],
+};
+
 /** Request `at` is not answered, nor is it when it is sent once more on a connection of its own. */
 function breaking<R>(end: Asked['end'], at: number) {
   let broken: Asked | undefined;
@@ -198,10 +220,77 @@ describe('doctor: every request of a conversation', () => {
         if (end === 'own') asked.push(what);
         return reply;
       }) as Spoil004,
-      { pair: { settings: { qos: { minChunkBytes: 64 }, quirks: { etsi004: { allocatesOnQosNotMet: true } } } } },
+      { pair: PROPOSES },
     );
     expect(failedOf(verdict)).to.deep.equal([]);
     expect(asked.slice(0, 3)).to.deep.equal(['open-connect', 'close', 'open-connect']);
+  });
+
+  it('004: the connection breaks when that stream is closed: qos fails', async () => {
+    const verdict = await examineSpoilt('etsi004', breaking('own', 2) as Spoil004, { pair: PROPOSES });
+    const failed = verdict.checks.filter(({ ok }) => !ok).map(({ id, clause }) => [id, clause]);
+    expect(failed).to.deep.equal([['qos', `${C004}, CLOSE`]]);
+  });
+});
+
+/** Proposes chunks of 64 bytes, and registers a stream with them. */
+const PROPOSES = { settings: { qos: { minChunkBytes: 64 }, quirks: { etsi004: { allocatesOnQosNotMet: true } } } };
+
+describe('doctor: versions of TLS', () => {
+  for (const [version, told, detail] of [
+    ['TLSv1.2', 'note', /^TLS 1\.2 only/],
+    ['TLSv1.3', 'good', /over TLS 1\.2 no request is answered/],
+  ] as const) {
+    for (const api of ['etsi014', 'skip'] as const) {
+      it(`${api}: ${version} alone`, async () => {
+        const tones: string[] = [];
+        const pki = await testPki();
+        const good = api === 'etsi014' ? STATUS : CAPABILITIES;
+        const answer = ({ url }: { readonly url: string }) =>
+          /status|capab/.test(url) ? { json: good } : { status: 503 };
+        const kme = await httpsKme(pki, answer, { minVersion: version, maxVersion: version });
+        try {
+          const verdict = await examineKme({
+            own: { url: `${api}://127.0.0.1:${kme.port}`, saeId: 'siteA', tls: { ...pki.sae, ca: pki.ca } },
+            peerSaeId: 'siteB',
+            nowMs: Date.now(),
+            observer: { onCheck: ({ id }, tone) => id === 'tls-versions' && tones.push(tone) },
+          });
+          expect(checkOf(verdict, 'tls-versions')).to.include({ ok: true, clause: TLS_CLAUSES[api] });
+          expect(checkOf(verdict, 'tls-versions').detail).to.match(detail);
+          expect(tones).to.deep.equal([told]);
+        } finally {
+          await kme.close();
+        }
+      });
+    }
+  }
+});
+
+describe('doctor: the limit of the whole', () => {
+  it('between two questions: what was not asked any more is said', async () => {
+    // Ends when the test says so.
+    let end = () => {};
+    const totalMs = 77_777;
+    const clock: Clock = {
+      now: () => systemClock.now(),
+      schedule: (callback, delayMs) => {
+        if (delayMs !== totalMs) return systemClock.schedule(callback, delayMs);
+        end = callback;
+        return () => {};
+      },
+    };
+    const lastCall: Spoil004 = ({ end: at, what }, reply) => {
+      if (at === 'peer' && what === 'close') end();
+      return reply;
+    };
+    const verdict = await examineSpoilt('etsi004', lastCall, {
+      clock,
+      change: (options) => ({ ...options, limits: { totalMs, connectMs: 10_000, replyMs: 10_000 } }),
+    });
+    expect(failedOf(verdict)).to.deep.equal(['peer-close', 'conversation']);
+    expect(checkOf(verdict, 'conversation').detail).to.match(/ended at its limit of 77.777 s, before keys from/);
+    expect(verdict.ok).to.equal(false);
   });
 });
 

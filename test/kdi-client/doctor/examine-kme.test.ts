@@ -13,7 +13,16 @@ import { disagreeing, type Etsi004Layer, type KmeSettings } from '../../../qkd-s
 import { testPki } from '../../qkd-sim/kme/kme-fixture.ts';
 import { httpsKme } from '../support/https-kme.ts';
 import { testPki as clientPki } from '../support/test-pki.ts';
-import { APIS, type ApiUnderTest, checkOf, examinePair, failedOf, tlsOf } from './doctor-fixture.ts';
+import {
+  APIS,
+  type ApiUnderTest,
+  checkOf,
+  examinePair,
+  failedOf,
+  TLS_CLAUSES,
+  tlsOf,
+  tonesOf,
+} from './doctor-fixture.ts';
 
 const DAY_MS = 86_400_000;
 
@@ -169,7 +178,11 @@ describe('doctor: each field quirk by itself', () => {
       saeId === 'siteB' && source.includes('siteA') ? Etsi004Status.noQkdConnection : undefined,
     );
     const verdict = await examinePair('etsi004', { pair: { etsi004Layer: layer } });
-    expect(checkOf(verdict, 'peer-uris')).to.include({ ok: false, configHint: 'open-as: swapped' });
+    expect(checkOf(verdict, 'peer-uris')).to.include({
+      ok: false,
+      configHint: 'open-as: swapped',
+      clause: 'ETSI GS QKD 004 V2.1.1, 6, OPEN_CONNECT',
+    });
     expect(verdict.keysEqual).to.equal(true);
     const settled = await examinePair('etsi004', { pair: { etsi004Layer: layer }, known: { openAs: 'swapped' } });
     expect(failedOf(settled)).to.deep.equal([]);
@@ -198,6 +211,7 @@ describe('doctor: certificates and names', () => {
       const verdict = await examinePair(api, { alone: true, change: own({ tls }) });
       expect(failedOf(verdict)).to.deep.equal(['kme-certificate']);
       expect(checkOf(verdict, 'kme-certificate').configHint).to.match(/^kme-ca: /);
+      expect(checkOf(verdict, 'kme-certificate').clause).to.equal(TLS_CLAUSES[api]);
       expect(checkOf(verdict, 'kme-certificate').detail).to.include('CN=test CA').and.include('CN=siteA');
     });
 
@@ -229,7 +243,11 @@ describe('doctor: certificates and names', () => {
       const pki = await testPki();
       const tls = { ...tlsOf(pki.siteA, pki.ca), serverName: 'kme.example' };
       const verdict = await examinePair(api, { alone: true, change: own({ tls }) });
-      expect(checkOf(verdict, 'kme-certificate')).to.include({ ok: false, configHint: 'kme-server-name: localhost' });
+      expect(checkOf(verdict, 'kme-certificate')).to.include({
+        ok: false,
+        configHint: 'kme-server-name: localhost',
+        clause: TLS_CLAUSES[api],
+      });
     });
 
     it(`${api}: our certificate has expired, or will soon`, async () => {
@@ -242,6 +260,10 @@ describe('doctor: certificates and names', () => {
       const soon = await examinePair(api, { alone: true, change: later(360) });
       expect(soon.ok).to.equal(true);
       expect(checkOf(soon, 'own-certificate').detail).to.match(/[45] days left: renew it soon/);
+      expect(tonesOf(soon, 'own-certificate')).to.deep.equal(['note']);
+      expect(checkOf(soon, 'kme-certificate').detail).to.match(/[45] days left: it has to be renewed soon/);
+      expect(checkOf(soon, 'kme-certificate').clause).to.equal(TLS_CLAUSES[api]);
+      expect(tonesOf(soon, 'kme-certificate')).to.deep.equal(['note']);
     });
   }
 
@@ -252,6 +274,7 @@ describe('doctor: certificates and names', () => {
       const verdict = await examinePair(api, { alone: true, change });
       expect(checkOf(verdict, 'sae')).to.include({ ok: false, configHint: 'sae: siteA2' });
       expect(checkOf(verdict, 'own-certificate').detail).to.include('siteA is not among the names');
+      expect(tonesOf(verdict, 'own-certificate')).to.deep.equal(['note']);
     }
   });
 
@@ -268,7 +291,13 @@ describe('doctor: certificates and names', () => {
       const verdict = await examinePair('etsi014', { alone: true, change: own({ tls }) });
       expect(verdict.checks.map(({ id }) => id)).to.deep.equal(['own-certificate']);
       expect(verdict.checks[0]?.detail).to.match(expected);
+      expect(verdict.ok).to.equal(false);
     }
+    const verdict = await examinePair('etsi014', {
+      change: (options) => ({ ...options, peer: { url: 'etsi014://kme', tls: { cert, key: pki.siteB.keyPem, ca } } }),
+    });
+    expect(failedOf(verdict)).to.deep.equal(['peer-own-certificate']);
+    expect(checkOf(verdict, 'peer-own-certificate').detail).to.match(/--peer-key does not belong to .* of --peer-cert/);
   });
 
   it('a KME certificate without SAN: by its KME ID, which is its common name', async () => {
@@ -321,6 +350,7 @@ describe('doctor: certificates and names', () => {
         nowMs,
       });
       expect(failedOf(verdict)).to.deep.equal(['kme-certificate']);
+      expect(checkOf(verdict, 'kme-certificate').clause).to.equal(TLS_CLAUSES.etsi014);
       expect(checkOf(verdict, 'kme-certificate').detail)
         .to.include('CERT_HAS_EXPIRED')
         .and.match(/expired (19|20) days ago/);

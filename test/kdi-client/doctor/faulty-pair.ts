@@ -6,16 +6,14 @@ import type { Credential } from '../../../certs/index.ts';
 import {
   type CheckTone,
   type Clock,
-  type DoctorCheck,
   type Etsi004Request,
   type Etsi004Response,
-  type KmeVerdict,
   systemClock,
 } from '../../../kdi-client/index.ts';
 import { testPki } from '../../qkd-sim/kme/kme-fixture.ts';
 import { type HttpsAnswer, type HttpsKme, type HttpsRequest, httpsKme } from '../support/https-kme.ts';
 import { testPki as clientPki } from '../support/test-pki.ts';
-import { type ApiUnderTest, examinePair, failedOf, type PairExamination } from './doctor-fixture.ts';
+import { type ApiUnderTest, examinePair, failedOf, type PairExamination, type ToldVerdict } from './doctor-fixture.ts';
 
 /** A request that has been answered, and of which the key manager's client is not told yet. */
 export interface Asked {
@@ -38,12 +36,6 @@ export type Spoil004 = (
 export type SpoilHttp = (asked: Asked, reply: HttpsAnswer) => Spoilt<HttpsAnswer>;
 type Spoilt<R> = R | undefined | Promise<never>;
 
-/** A check, and how it looks to a human. */
-export type ToldCheck = DoctorCheck & { readonly tone: CheckTone };
-export interface ToldVerdict extends KmeVerdict {
-  readonly told: readonly ToldCheck[];
-}
-
 /** Time goes by ten times as fast: for what is waited for in vain. */
 export const fastClock: Clock = {
   now: () => 10 * systemClock.now(),
@@ -62,9 +54,8 @@ export async function examineSpoilt(
   const fronts: HttpsKme[] = [];
   const agent = new Agent({ keepAlive: true });
   const count = counter();
-  const told: ToldCheck[] = [];
   try {
-    const verdict = await examinePair(api, {
+    return await examinePair(api, {
       ...options,
       pair: {
         etsi004Layer: (saeId, handle) => async (asked, dialect, signal) => {
@@ -90,15 +81,10 @@ export async function examineSpoilt(
             },
           }),
       change: (examination) => {
-        const observed = {
-          ...examination,
-          observer: { onCheck: (check: DoctorCheck, tone: CheckTone) => told.push({ ...check, tone }) },
-          ...(clock === undefined ? {} : { clock }),
-        };
-        return options.change?.(observed) ?? observed;
+        const timed = clock === undefined ? examination : { ...examination, clock };
+        return options.change?.(timed) ?? timed;
       },
     });
-    return { ...verdict, told };
   } finally {
     agent.destroy();
     for (const front of fronts) await front.close();
