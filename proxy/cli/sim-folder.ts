@@ -1,8 +1,5 @@
 /** The CA and certificates of `qstunnel sim up`. */
-import { rmSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
 import { isIP } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import {
   CertError,
@@ -15,6 +12,7 @@ import {
   validateChain,
 } from '../../certs/index.ts';
 import type { KmeTls } from '../../qkd-sim/index.ts';
+import { TemporaryFolder } from '../temporary-folder.ts';
 import { CliError, CliErrorCode } from './cli-error.ts';
 import { findPemFile, writePemFiles } from './pem-file.ts';
 
@@ -52,28 +50,13 @@ export async function openSimFolder(
   if (dir !== undefined) {
     return { ...(await fill(resolve(dir), saeIds, host)), remove: async () => {} };
   }
-  const temporary = await makeTemporary();
-  const removeAtExit = () => rmSync(temporary, { recursive: true, force: true });
-  process.once('exit', removeAtExit);
-  const remove = async () => {
-    await rm(temporary, { recursive: true, force: true });
-    process.removeListener('exit', removeAtExit);
-  };
+  const temporary = new TemporaryFolder('qstunnel-sim-');
+  const remove = () => temporary.remove();
   try {
-    return { ...(await fill(temporary, saeIds, host)), remove };
+    return { ...(await fill(temporary.path, saeIds, host)), remove };
   } catch (error) {
     await remove();
     throw error;
-  }
-}
-
-async function makeTemporary(): Promise<string> {
-  try {
-    return await mkdtemp(join(tmpdir(), 'qstunnel-sim-'));
-  } catch (error) {
-    throw new CliError(CliErrorCode.file, `no temporary folder can be made: ${(error as Error).message}`, {
-      cause: error,
-    });
   }
 }
 

@@ -5,6 +5,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { startSimulator } from '../../qkd-sim/index.ts';
+import { TemporaryFolder } from '../temporary-folder.ts';
 import { askHttp, askTcp, startHttpApp, startTcpApp } from './legacy-apps.ts';
 import { LinkWatch } from './link-watch.ts';
 import { type ObservedConnection, observe } from './observed-connection.ts';
@@ -13,7 +14,6 @@ import { type CleanUps, makeCertificates, SAE_A, SAE_B, SERVICES, type ServiceNa
 import { Tap } from './tap.ts';
 import { count, countBy, percent } from './text.ts';
 import type { DemoView } from './view.ts';
-import { Workspace } from './workspace.ts';
 
 export interface DemoOptions {
   readonly lengthKm: number;
@@ -93,10 +93,10 @@ async function tell(options: DemoOptions, cleanUps: CleanUps): Promise<DemoResul
   const marker = `MARKER-${randomBytes(16).toString('hex')}`;
 
   view.heading(1, 'Certificates');
-  const workspace = new Workspace();
+  const workspace = new TemporaryFolder('qstunnel-demo-');
   cleanUps.push(() => workspace.remove());
-  const pki = await makeCertificates(workspace.folder);
-  view.line(`a throwaway CA, two key managers, two proxies, in ${workspace.folder}`);
+  const pki = await makeCertificates(workspace.path);
+  view.line(`a throwaway CA, two key managers, two proxies, in ${workspace.path}`);
 
   view.heading(2, `A ${options.lengthKm} km QKD link`);
   const wallStart = performance.now();
@@ -243,7 +243,7 @@ async function tell(options: DemoOptions, cleanUps: CleanUps): Promise<DemoResul
   // Kept for hours perhaps: a link that runs as fast as it can would take a core all the time.
   simulator.setSurplus('pause');
   await options.keep?.({
-    folder: workspace.folder,
+    folder: workspace.path,
     files: { ...site.files, cert: pki.proxyA.cert, key: pki.proxyA.key, ca: pki.ca },
     ports: { ...site.ports, ...site.tunnelPorts, http: http.port, tcp: tcp.port },
     kmes: simulator.kmes.map((kme) => kme.etsi004),

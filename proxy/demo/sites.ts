@@ -2,12 +2,12 @@
 import { createCa, issueLeaf, writeCredential } from '../../certs/index.ts';
 import type { Simulator } from '../../qkd-sim/index.ts';
 import { ownCommand } from '../own-command.ts';
+import type { TemporaryFolder } from '../temporary-folder.ts';
 import { ChildProxy } from './child-proxy.ts';
 import type { LegacyApp } from './legacy-apps.ts';
 import { type SiteConfig, yamlOf } from './site-configs.ts';
 import { Tap } from './tap.ts';
 import type { DemoView } from './view.ts';
-import type { Workspace } from './workspace.ts';
 
 export const SAE_A = 'siteA';
 export const SAE_B = 'siteB';
@@ -47,7 +47,7 @@ export async function makeCertificates(folder: string) {
 
 /** The server proxy, a tap in front of each of its services, and the client proxy that dials the taps. */
 export async function startSites(
-  workspace: Workspace,
+  workspace: TemporaryFolder,
   pki: Pki,
   simulator: Simulator,
   apps: Readonly<Record<'http' | 'tcp', LegacyApp>>,

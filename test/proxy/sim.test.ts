@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync, watch } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { request } from 'node:https';
 import { createServer } from 'node:net';
@@ -166,6 +167,28 @@ describe('proxy: qstunnel sim up', function () {
     expect(await program.end('SIGTERM')).to.equal(0);
     expect(program.stderr, 'and says why there would be none').to.include('no key is to be expected of this link');
     expect(await readdir(temporary)).to.deep.equal([]);
+  });
+
+  it('leaves nothing behind when it is killed', async () => {
+    const program = simUp('--speed', '0.001');
+    await program.line((line) => line.includes('Waiting for its first keys'));
+    expect((await readdir(temporary)).length).to.equal(1);
+    const watcher = watch(temporary);
+    try {
+      await program.end('SIGKILL');
+      // Without a pause between the look and the wait, in which the event would be missed.
+      while (readdirSync(temporary).length > 0) await once(watcher, 'change');
+    } finally {
+      watcher.close();
+    }
+  });
+
+  it('says where no folder can be made', async () => {
+    const program = new SimUp(join(temporary, 'nowhere'), []);
+    expect(await program.exited).to.equal(1);
+    expect(program.stderr).to.match(
+      /^qstunnel: ERR_CLI_FILE: no folder can be made in .*nowhere \(ENOENT\); set TMPDIR to another one\n$/,
+    );
   });
 
   it('says that a port is taken, and leaves nothing behind', async () => {
