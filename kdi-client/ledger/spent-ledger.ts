@@ -20,11 +20,9 @@ export type LedgerUse = 'drawn' | 'fetched';
 
 /** The name under which a reference stands in the ledger: SHA-256 of use and reference. */
 export function ledgerId(use: LedgerUse, reference: QkdKeyReference): Uint8Array {
-  return Uint8Array.from(
-    createHash('sha256')
-      .update(`${use}\n${referenceText(reference)}`)
-      .digest(),
-  );
+  return createHash('sha256')
+    .update(`${use}\n${referenceText(reference)}`)
+    .digest();
 }
 
 /** The name under which a 004 stream stands that was drawn from: a KME that gives its KSID to a later process does not give a fresh one. */
@@ -94,7 +92,7 @@ export class ExpiringNames {
   /** False if it is there already. */
   add(id: Uint8Array, expiresAtMs = this.#nowMs() + this.#retentionMs): boolean {
     this.#forgetExpired();
-    const name = Buffer.from(id).toString('latin1');
+    const name = Buffer.from(id.buffer, id.byteOffset, id.length).toString('latin1');
     if (this.#expiryByName.has(name)) return false;
     this.#expiryByName.set(name, expiresAtMs);
     return true;

@@ -73,7 +73,7 @@ export class AnswererStore {
   /** By `slotOf`. */
   readonly #held = new Map<string, Held>();
   readonly #countByDrawer = new Map<string, number>();
-  /** Hash of each reference that is gone → when it may be forgotten; in order of time. */
+  /** By `shortOf` each slot that is gone → when it may be forgotten; in order of time. */
   readonly #gone = new Map<string, number>();
   readonly #totals = { accepted: 0, burnt: 0, dropped: 0, expired: 0 };
   #cancelSweep: (() => void) | undefined;
@@ -107,7 +107,10 @@ export class AnswererStore {
    * the error. Ask before fetching, so that a KME isn't asked for nothing.
    */
   refusal(reference: QkdKeyReference): KdiError | undefined {
-    const slot = slotOf(reference);
+    return this.#refusal(reference, slotOf(reference));
+  }
+
+  #refusal(reference: QkdKeyReference, slot: string): KdiError | undefined {
     if (this.#held.has(slot) || this.#wasHere(slot)) {
       return new KdiError(KdiErrorCode.alreadyUsed, `${referenceText(reference)} was announced before`);
     }
@@ -146,10 +149,11 @@ export class AnswererStore {
 
   /** Takes ownership of `key`. Throws `ERR_KDI_QUOTA` or `ERR_KDI_ALREADY_USED`, with the key wiped. */
   accept(key: DeliveredKey): void {
+    const slot = slotOf(key.reference);
     // It may have been closed while the ledger was written.
     const refusal = this.#closed
       ? new KdiError(KdiErrorCode.aborted, 'the store is closed')
-      : this.refusal(key.reference);
+      : this.#refusal(key.reference, slot);
     if (refusal !== undefined) {
       key.secret.wipe();
       throw refusal;
@@ -158,7 +162,7 @@ export class AnswererStore {
     const { drawer } = key.reference;
     const expiresAtMs = Math.min(key.expiresAtMs ?? Number.POSITIVE_INFINITY, clock.now() + keyTtlMs);
     const { secret, metadata } = key;
-    this.#held.set(slotOf(key.reference), { drawer, secret, metadata, deliveredAtMs: clock.now(), expiresAtMs });
+    this.#held.set(slot, { drawer, secret, metadata, deliveredAtMs: clock.now(), expiresAtMs });
     this.#countByDrawer.set(drawer, this.countOf(drawer) + 1);
     this.#totals.accepted++;
     this.#watch(expiresAtMs);
@@ -233,9 +237,9 @@ export class AnswererStore {
   }
 
   #remember(slot: string): void {
-    const hash = hashOf(slot);
-    this.#gone.delete(hash);
-    this.#gone.set(hash, this.#options.clock.now() + this.#options.rememberBurntMs);
+    const short = shortOf(slot);
+    this.#gone.delete(short);
+    this.#gone.set(short, this.#options.clock.now() + this.#options.rememberBurntMs);
     if (this.#gone.size > this.#options.maxRemembered) {
       const [oldest] = this.#gone.keys();
       this.#gone.delete(oldest as string);
@@ -243,7 +247,7 @@ export class AnswererStore {
   }
 
   #wasHere(slot: string): boolean {
-    const until = this.#gone.get(hashOf(slot));
+    const until = this.#gone.get(shortOf(slot));
     return until !== undefined && until > this.#options.clock.now();
   }
 
@@ -266,16 +270,17 @@ export class AnswererStore {
       if (expiresAtMs > now) earliest = Math.min(earliest, expiresAtMs);
       else if (this.#remove(slot)) this.#totals.expired++;
     }
-    for (const [hash, until] of this.#gone) {
+    for (const [short, until] of this.#gone) {
       if (until > now) break;
-      this.#gone.delete(hash);
+      this.#gone.delete(short);
     }
     if (this.#held.size > 0) this.#watch(earliest);
   }
 }
 
-function hashOf(slot: string): string {
-  return createHash('sha256').update(slot).digest('base64');
+/** The slot itself, or its hash where that is the shorter one: a million of them are remembered. (A slot has a colon, base64 none.) */
+function shortOf(slot: string): string {
+  return slot.length <= HASH_CHARS ? slot : createHash('sha256').update(slot).digest('base64');
 }
 
 /** A reference as a key of maps: its drawer, with its length, and its name. */
@@ -287,4 +292,5 @@ function nameIn(slot: string, drawer: string): string {
   return slot.slice(slotOf({ api: 'skip', drawer, keyId: NO_BYTES }).length - 1);
 }
 
+const HASH_CHARS = 44;
 const NO_BYTES = new Uint8Array();

@@ -40,9 +40,7 @@ export function isOfStream(name: string, ksid: Uint8Array): boolean {
 }
 
 function characters(values: Uint8Array): string {
-  let text = '';
-  for (const value of values) text += String.fromCharCode(value);
-  return text;
+  return Buffer.from(values.buffer, values.byteOffset, values.length).toString('latin1');
 }
 
 function bytes(text: string): Uint8Array {

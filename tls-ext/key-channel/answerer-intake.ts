@@ -6,13 +6,16 @@ import { KeyChannelError, KeyChannelErrorCode } from './errors.ts';
 import type { KeysMessage } from './messages.ts';
 import { ksidOf, referenceId } from './reference-id.ts';
 
-/** Throws `KeyChannelError` on what ends the connection: checked for the whole message before any of it has an effect. */
+/**
+ * The IDs of a batch's keys, in their order. Throws `KeyChannelError` on what
+ * ends the connection: checked for the whole message before any of it has an effect.
+ */
 export function expectLegalBatch(
   { batch, keys }: KeysMessage,
   connection: Connection,
   known: ReadonlyMap<string, Key>,
   peerSae: string,
-): void {
+): readonly string[] {
   if (batch !== connection.nextBatch) {
     throw new KeyChannelError(KeyChannelErrorCode.unknownBatch, `batch ${batch}, ${connection.nextBatch} was next`);
   }
@@ -36,6 +39,7 @@ export function expectLegalBatch(
       throw new KeyChannelError(KeyChannelErrorCode.unexpectedMessage, 'keys of a stream that is not open');
     }
   }
+  return [...seen];
 }
 
 /**

@@ -278,15 +278,15 @@ export class KeyChannelAnswerer implements AnswererApi {
   }
 
   #onKeys(connection: Connection, instance: Instance, message: KeysMessage, nowMs: number): void {
-    expectLegalBatch(message, connection, this.#keys, this.#options.peerSae);
+    const ids = expectLegalBatch(message, connection, this.#keys, this.#options.peerSae);
     connection.nextBatch++;
     const batchKeys = new Set<Key>();
     const results: KeyResult[] = [];
-    const fetch: QkdKeyReference[] = [];
+    const fetch: Key[] = [];
     const expiresAtMs = nowMs + 1000 * message.ttlSeconds;
     let mismatched = false;
     for (const [position, announcement] of message.keys.entries()) {
-      const id = referenceId(announcement.reference);
+      const id = ids[position] as string;
       const place = { connection, batch: message.batch, position, batchKeys };
       const known = this.#keys.get(id);
       if (known?.instance === instance) {
@@ -325,11 +325,12 @@ export class KeyChannelAnswerer implements AnswererApi {
       instance.keys.add(key);
       stream?.keys.add(key);
       batchKeys.add(key);
-      fetch.push(key.reference);
+      fetch.push(key);
     }
     this.#outbox.results(connection, message.batch, results);
-    const wanted = fetch.filter((reference) => this.#keys.has(referenceId(reference)));
-    if (wanted.length > 0) this.#events.push({ type: 'keys-announced', references: wanted });
+    const wanted = fetch.filter(({ id }) => this.#keys.has(id));
+    if (wanted.length === 0) return;
+    this.#events.push({ type: 'keys-announced', references: wanted.map(({ reference }) => reference) });
   }
 
   #onDropped(instance: Instance, { reason, references }: DroppedMessage): void {

@@ -56,8 +56,15 @@ export function expectLegalResults(keys: readonly Key[], results: readonly KeyRe
   }
 }
 
-/** Throws `KeyChannelMisuseError` unless these are different keys of ours, all of `stream` (004) or all of none (014, SKIP). */
-export function expectOneBatch(keys: readonly AnnouncedKey[], ownSae: string, stream: Stream | undefined): void {
+/**
+ * The IDs of a batch's keys, in their order. Throws `KeyChannelMisuseError`
+ * unless these are different keys of ours, all of `stream` (004) or all of none (014, SKIP).
+ */
+export function expectOneBatch(
+  keys: readonly AnnouncedKey[],
+  ownSae: string,
+  stream: Stream | undefined,
+): readonly string[] {
   if (stream !== undefined && stream.state !== 'open') {
     throw new KeyChannelMisuseError(`keys announced on a stream that is ${stream.state}`);
   }
@@ -66,7 +73,7 @@ export function expectOneBatch(keys: readonly AnnouncedKey[], ownSae: string, st
     if (reference.drawer !== ownSae) throw new KeyChannelMisuseError('we are not the drawer of this key');
     if (ksidOf(reference) !== ksid) throw new KeyChannelMisuseError('a batch is of one stream');
   }
-  if (new Set(keys.map(({ reference }) => referenceId(reference))).size !== keys.length) {
-    throw new KeyChannelMisuseError('a key stands once in a batch');
-  }
+  const ids = keys.map(({ reference }) => referenceId(reference));
+  if (new Set(ids).size !== keys.length) throw new KeyChannelMisuseError('a key stands once in a batch');
+  return ids;
 }

@@ -162,8 +162,7 @@ export class KeyChannelDrawer implements DrawerApi {
     }
     if (keys.length > this.announceRoom())
       throw new KeyChannelMisuseError('more keys announced than there is room for');
-    expectOneBatch(keys, this.#options.ownSae, this.#streamOf(group));
-    const ids = keys.map(({ reference }) => referenceId(reference));
+    const ids = expectOneBatch(keys, this.#options.ownSae, this.#streamOf(group));
     if (ids.some((id) => this.#keys.has(id))) throw new KeyChannelMisuseError('a key is announced once');
     const records = keys.map(({ reference, secret }, i) => {
       const key: Key = {
@@ -368,8 +367,9 @@ export class KeyChannelDrawer implements DrawerApi {
   /** Announces keys of one group, as far as their TTL lets it. */
   #sendKeys(keys: readonly Key[], nowMs: number): void {
     if (!this.ready) return;
-    const live = keys.filter((key) => nowMs < key.ttlEndsAtMs - Math.max(this.#ttlMarginMs, 1000));
-    for (const key of keys) if (!live.includes(key)) this.#withdraw(key, 'expired');
+    const isLive = (key: Key): boolean => nowMs < key.ttlEndsAtMs - Math.max(this.#ttlMarginMs, 1000);
+    const live = keys.filter(isLive);
+    for (const key of keys) if (!isLive(key)) this.#withdraw(key, 'expired');
     this.#outbox.announceKeys(live, nowMs);
   }
 

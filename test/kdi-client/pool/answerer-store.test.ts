@@ -110,6 +110,25 @@ describe('kdi-client/pool/answerer-store', () => {
     expect([1, 2, 3].map(codeOf)).to.deep.equal([undefined, KdiErrorCode.alreadyUsed, KdiErrorCode.alreadyUsed]);
   });
 
+  it('remembers a reference of any length, and takes none for another', () => {
+    const skip = (drawer: string, keyId: string): QkdKeyReference => ({
+      api: 'skip',
+      drawer,
+      keyId: Buffer.from(keyId),
+    });
+    const [drawer, keyId] = ['d'.repeat(255), 'k'.repeat(64)];
+    const gone = [skip(drawer, keyId), skip(drawer, 'k'), skip('d', keyId), skip('d', 'k')];
+    const others = [
+      skip(drawer, `${keyId.slice(1)}l`),
+      skip(`${drawer.slice(1)}e`, keyId),
+      skip('d', 'l'),
+      skip('e', 'k'),
+    ];
+    for (const each of gone) store.drop(each);
+    expect(gone.map((each) => store.refusal(each)?.code)).to.deep.equal(gone.map(() => KdiErrorCode.alreadyUsed));
+    expect(others.map((each) => store.refusal(each))).to.deep.equal(others.map(() => undefined));
+  });
+
   it('remembers so many references at most, the newest', () => {
     make({ maxRemembered: 3 });
     for (const index of [1, 2, 3, 1, 4]) store.drop(reference(index));
