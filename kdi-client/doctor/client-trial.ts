@@ -12,7 +12,7 @@ import type { KmeTls, PskTls } from '../kme-tls.ts';
 import type { KmeAddress } from '../kme-url.ts';
 import { SkipSource } from '../skip/source.ts';
 import type { KnownQuirks } from './doctor-settings.ts';
-import { type ExamContext, LOOKUP_PATIENCE_MS, msText, retryPauseMs } from './exam-context.ts';
+import { checkDistinct, type ExamContext, LOOKUP_PATIENCE_MS, msText, retryPauseMs } from './exam-context.ts';
 import type { KmeEnd } from './kme-end.ts';
 
 /** Keys that are drawn at most, and how long that may take. */
@@ -52,6 +52,7 @@ export async function tryClient(context: ExamContext, needs: KnownQuirks): Promi
       spentMs += exam.clock.now() - startedMs;
       requests++;
       drawn += keys.length;
+      for (const { secret, reference } of keys) checkDistinct(context, secret, referenceText(reference), null);
       different.push(...(await compareAll(context, keys, lookups)));
     }
     if (different.length > 0) {

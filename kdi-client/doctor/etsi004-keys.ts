@@ -6,7 +6,7 @@ import { Clause } from './clauses.ts';
 import type { DoctorStream } from './etsi004-exam.ts';
 import { readMetadata } from './etsi004-metadata-check.ts';
 import type { Etsi004Probe } from './etsi004-probe.ts';
-import { type ExamContext, LOOKUP_PATIENCE_MS, msText, retryPauseMs } from './exam-context.ts';
+import { checkDistinct, type ExamContext, LOOKUP_PATIENCE_MS, msText, retryPauseMs } from './exam-context.ts';
 import { checkProvenance } from './provenance.ts';
 
 /** Room for metadata; JSON of age and hops takes some 40 bytes. */
@@ -29,6 +29,7 @@ export async function examineEtsi004Keys(context: ExamContext, stream: DoctorStr
   const first = await draw(context, stream, 0);
   if (first === undefined) return false;
   try {
+    checkDistinct(context, first.secret, `at index ${first.index}`, Clause.etsi004GetKey);
     judgeMetadata(context, stream, first.metadata);
     if (stream.peer === undefined) return true;
     if (!(await lookUp(context, stream, stream.peer, first, true))) return false;
@@ -149,6 +150,7 @@ async function examineIndex(
     return lastIndex + 1;
   }
   const { chunk } = got;
+  checkDistinct(context, chunk.secret, `at index ${chunk.index}`, Clause.etsi004GetKey);
   if (chunk.index === asked)
     exam.pass('index', clause, `the index asked for is the one returned (${asked}, after ${lastIndex})`);
   else {

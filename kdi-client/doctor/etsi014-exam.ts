@@ -10,7 +10,7 @@ import { ConfigHint, type KnownQuirks } from './doctor-settings.ts';
 import { Etsi014Calls, unknownKeyId } from './etsi014-calls.ts';
 import { examineLookups } from './etsi014-lookups.ts';
 import { answerText, messageOf, type ProbedKey, readContainer, readStatus } from './etsi014-replies.ts';
-import { checkTlsVersions, deviationsText, type ExamContext, msText } from './exam-context.ts';
+import { checkDistinct, checkTlsVersions, deviationsText, type ExamContext, msText } from './exam-context.ts';
 import { HttpProbe } from './http-probe.ts';
 import { checkProvenance, provenanceOf } from './provenance.ts';
 
@@ -33,6 +33,7 @@ export async function examineEtsi014(context: ExamContext): Promise<KnownQuirks 
     const unsized = await exam.attempt('draw', Clause.etsi014GetKey, () => calls.draw(undefined));
     if (unsized === undefined) return undefined;
     keys.push(unsized.key);
+    checkDistinct(context, unsized.key.secret, unsized.key.keyId, Clause.etsi014GetKey);
     const unit = judgeSizes(context, status, unsized.key.secret.length);
     if (unit === undefined) return undefined;
     const size = unit === 'bytes' ? KEY_BITS / 8 : KEY_BITS;
@@ -41,6 +42,7 @@ export async function examineEtsi014(context: ExamContext): Promise<KnownQuirks 
     if (sized === undefined) return undefined;
     const drawnAtMs = exam.clock.now();
     keys.push(sized);
+    checkDistinct(context, sized.secret, sized.keyId, Clause.etsi014GetKey);
     checkProvenance(exam, provenanceOf(sized.extension), Clause.etsi014KeyContainer);
     let needs: KnownQuirks = { ...known, getOnly: calls.getOnly, keySizeInBytes: unit === 'bytes' };
     needs = await askUnknownKey(context, calls, needs);

@@ -1,9 +1,9 @@
-import type { SecretBytes } from '../../tls-ext/bytes/index.ts';
+import { hexOf, type SecretBytes } from '../../tls-ext/bytes/index.ts';
 import { isKdiError } from '../errors.ts';
 import type { KnownQuirks } from './doctor-settings.ts';
 import type { Examination } from './examination.ts';
 import type { HttpProbe } from './http-probe.ts';
-import { sameKey } from './key-check.ts';
+import { checkValue, sameKey } from './key-check.ts';
 import type { KmeEnd } from './kme-end.ts';
 
 /** What every examination works on. */
@@ -29,10 +29,14 @@ export function retryPauseMs(attempt: number): number {
   return RETRY_PAUSES_MS[Math.min(attempt, RETRY_PAUSES_MS.length) - 1] as number;
 }
 
-/** Whether the keys that were compared so far were equal. */
+/** Whether the keys that were compared so far were equal, and which were drawn. */
 export class KeyComparison {
   compared = 0;
   different = 0;
+  /** Whether a key was drawn that had been drawn before. */
+  repeated = false;
+  /** Check values of the keys that were drawn: the doctor keeps no key longer than it is looked up. */
+  readonly #drawn = new Set<string>();
 
   /** True for equal keys. Wipes both. */
   compare(a: SecretBytes, b: SecretBytes, reference: string): boolean {
@@ -42,10 +46,35 @@ export class KeyComparison {
     return equal;
   }
 
+  /** False for a key that was drawn before, whatever its ID was then. */
+  isNew(drawn: SecretBytes): boolean {
+    const value = hexOf(checkValue(drawn, 'drawn'));
+    const isNew = !this.#drawn.has(value);
+    this.#drawn.add(value);
+    return isNew;
+  }
+
   /** Null: nothing was compared. */
   get keysEqual(): boolean | null {
     return this.compared === 0 ? null : this.different === 0;
   }
+}
+
+/** Makes the check `keys-distinct` of a key that was drawn before: equal at both ends, and used twice all the same. */
+export function checkDistinct(
+  { exam, comparison }: Pick<ExamContext, 'exam' | 'comparison'>,
+  drawn: SecretBytes,
+  reference: string,
+  clause: Parameters<Examination['fail']>[1],
+): void {
+  if (comparison.isNew(drawn) || comparison.repeated) return;
+  // Once said is enough of a KME that has one key only.
+  comparison.repeated = true;
+  exam.fail(
+    'keys-distinct',
+    clause,
+    `key ${reference} is one that was given out before, under another ID: nothing can be protected with it; have the KME looked at`,
+  );
 }
 
 /** Which versions of TLS the KME takes: with both on offer one was negotiated; a request over TLS 1.2 alone may be answered too. */

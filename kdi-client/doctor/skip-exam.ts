@@ -10,7 +10,14 @@ import {
 } from '../wire/index.ts';
 import { Clause } from './clauses.ts';
 import { ConfigHint, type KnownQuirks } from './doctor-settings.ts';
-import { checkTlsVersions, type ExamContext, LOOKUP_PATIENCE_MS, msText, retryPauseMs } from './exam-context.ts';
+import {
+  checkDistinct,
+  checkTlsVersions,
+  type ExamContext,
+  LOOKUP_PATIENCE_MS,
+  msText,
+  retryPauseMs,
+} from './exam-context.ts';
 import { HttpProbe, type ProbeReply } from './http-probe.ts';
 import type { KmeEnd } from './kme-end.ts';
 import { checkProvenance } from './provenance.ts';
@@ -40,9 +47,11 @@ export async function examineSkip(context: ExamContext): Promise<KnownQuirks | u
     const unsized = await drawKey(context, http, undefined);
     if (unsized === undefined) return undefined;
     keys.push(unsized);
+    checkDistinct(context, unsized.secret, unsized.keyId, Clause.skipKey);
     const sized = await drawKey(context, http, KEY_BITS);
     if (sized === undefined) return undefined;
     keys.push(sized);
+    checkDistinct(context, sized.secret, sized.keyId, Clause.skipKey);
     const simulated = /simulat/i.test(capabilities.algorithm);
     checkProvenance(exam, simulated ? { simulated } : {}, Clause.skipCapabilities);
     if (peer === undefined) return known;

@@ -41,6 +41,9 @@ const handshake = [
   'test/tls-ext/misbehaving/misbehaving.test.ts',
 ];
 
+const doctor = (api: string) =>
+  [`every-check-${api}`, 'misbehaving-kme', 'examine-kme'].map((name) => `test/kdi-client/doctor/${name}.test.ts`);
+
 const inFolder = (folder: string, tests: readonly string[], ...names: readonly string[]): MutatedFile[] =>
   names.map((name) => ({ file: `${folder}/${name}.ts`, tests }));
 
@@ -126,19 +129,14 @@ export const mutatedFiles: readonly MutatedFile[] = [
   ),
   ...inFolder(
     'kdi-client/doctor',
-    ['test/kdi-client/doctor'],
+    doctor('004'),
     'etsi004-exam',
     'etsi004-keys',
     'etsi004-metadata-check',
     'etsi004-quirks',
-    'etsi014-calls',
-    'etsi014-exam',
-    'etsi014-lookups',
-    'exam-context',
-    'examination',
-    'kme-end',
-    'provenance',
-    'skip-exam',
   ),
+  ...inFolder('kdi-client/doctor', doctor('014'), 'etsi014-calls', 'etsi014-exam', 'etsi014-lookups'),
+  ...inFolder('kdi-client/doctor', doctor('skip'), 'skip-exam'),
+  ...inFolder('kdi-client/doctor', ['test/kdi-client/doctor'], 'exam-context', 'examination', 'kme-end', 'provenance'),
   ...inFolder('kdi-client/failover', pool, 'circuit-breaker', 'failover-source', 'failover-lookup', 'member'),
 ];

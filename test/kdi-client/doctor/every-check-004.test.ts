@@ -265,6 +265,16 @@ const ROWS: readonly FaultRow<Spoil004>[] = [
     GET_KEY,
     /index 2, which .* is not there/,
   ],
+  [
+    'has one key for all',
+    (_asked, reply) =>
+      reply.service === 'get-key' && reply.delivery !== undefined
+        ? { ...reply, delivery: { ...reply.delivery, key: new Uint8Array(32).fill(5) } }
+        : reply,
+    'bad keys-distinct',
+    GET_KEY,
+    /key at index 2 is one that was given out before, under another ID/,
+  ],
   ['refuses to leave an index out', getStatus('own', 2, 4), 'note index', INDEX, /index 2, after 0, is refused/],
   [
     'serves its own index',

@@ -1,5 +1,6 @@
 /** Each check of the doctor over 014 that can fail, or deserves to be read: the fault that makes it, and what is said of it. */
 import type { KnownQuirks } from '../../../kdi-client/index.ts';
+import type { HttpsAnswer } from '../support/https-kme.ts';
 import { type Asked, declareFaults, type FaultRow, type SpoiltExamination } from './faulty-pair.ts';
 import { ALONE, answers, FAST, type Fields, fields, honest, html, late, status, without } from './http-faults.ts';
 
@@ -11,6 +12,10 @@ interface Container {
   readonly keys: readonly { readonly key_ID: string; readonly key: string }[];
 }
 
+function isContainer(reply: HttpsAnswer): reply is { readonly json: Container } {
+  return (reply.json as Partial<Container> | undefined)?.keys !== undefined;
+}
+
 /** The keys of a container changed, and perhaps their number. */
 const keys = (
   end: Asked['end'],
@@ -19,8 +24,7 @@ const keys = (
   change: (key: Container['keys'][0]) => readonly Fields[],
 ) =>
   answers(end, what, nth, (reply) => {
-    const container = reply.json as Partial<Container>;
-    return container.keys === undefined ? reply : { json: { ...container, keys: container.keys.flatMap(change) } };
+    return isContainer(reply) ? { json: { ...reply.json, keys: reply.json.keys.flatMap(change) } } : reply;
   });
 const drawn = (nth: number, change: Fields) => keys('own', 'enc_keys', nth, (key) => [{ ...key, ...change }]);
 const found = (nth: number | 'all', change: Fields) => keys('peer', 'dec_keys', nth, (key) => [{ ...key, ...change }]);
@@ -395,6 +399,24 @@ const ETSI014: readonly FaultRow[] = [
     /; min-key-age covers it$/,
     null,
     knows({ minKeyAgeMs: 5_000 }),
+  ],
+  [
+    'has one key for all',
+    (_asked, reply) =>
+      isContainer(reply) ? { json: { keys: reply.json.keys.map((key) => ({ ...key, key: ZEROS })) } } : reply,
+    'bad keys-distinct',
+    `${C014}5.3`,
+    /is one that was given out before, under another ID/,
+  ],
+  [
+    'has one key for the client',
+    (asked, reply) =>
+      isContainer(reply) && asked.nth > 3
+        ? { json: { keys: reply.json.keys.map((key) => ({ ...key, key: ZEROS })) } }
+        : reply,
+    'bad keys-distinct',
+    null,
+    /is one that was given out before, under another ID/,
   ],
   [
     'runs dry under the client',

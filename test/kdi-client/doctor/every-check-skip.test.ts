@@ -235,6 +235,16 @@ const SKIP: readonly FaultRow[] = [
     /200 instead of 400/,
   ],
   [
+    'has one key for all',
+    (_asked, reply) =>
+      (reply.json as Fields)?.key === true || (reply.json as Fields)?.key === undefined
+        ? reply
+        : { json: { ...(reply.json as Fields), key: bits(256) } },
+    'bad keys-distinct',
+    `${DRAFT}/key`,
+    /is one that was given out before, under another ID/,
+  ],
+  [
     'runs dry under the client',
     (asked, reply) => (asked.what === 'key' && asked.nth > 2 ? { status: 503 } : reply),
     'bad rate',

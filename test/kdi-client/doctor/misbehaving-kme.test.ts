@@ -277,6 +277,7 @@ describe('doctor: servers with quirks that the simulator does not have', () => {
 
   it('SKIP: key IDs in upper case', async () => {
     const keys = new Map<string, string>();
+    let drawn = 0;
     const answer = ({ url }: HttpsRequest): HttpsAnswer => {
       const at = new URL(url, 'https://kme');
       const [, what, keyId] = at.pathname.split('/');
@@ -288,7 +289,7 @@ describe('doctor: servers with quirks that the simulator does not have', () => {
       }
       if (keyId === undefined) {
         const id = randomUUID().replaceAll('-', '').toUpperCase();
-        keys.set(id, Buffer.alloc(32, keys.size + 1).toString('hex'));
+        keys.set(id, Buffer.alloc(32, ++drawn).toString('hex'));
         return { json: { keyId: id, key: keys.get(id) } };
       }
       const key = keys.get(keyId);
