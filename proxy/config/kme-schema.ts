@@ -14,6 +14,13 @@ const MAX_U32 = 0xffff_ffff;
 const path = () => z.string().min(1).max(4_096);
 const duration = () => z.string(`must be ${DURATION_FORM}`).regex(DURATION_PATTERN, `must be ${DURATION_FORM}`);
 const u32 = () => z.int().min(0).max(MAX_U32);
+/** An element of extension_mandatory or extension_optional. */
+const extension = () =>
+  z
+    .string()
+    .max(1_024)
+    .regex(/^[\w.:-]{1,128}=/, 'must be NAME=VALUE')
+    .describe('NAME=VALUE; a value that is JSON is sent as such');
 const url = () => z.string().min(1).max(MAX_KME_URL_LENGTH);
 
 /** Of every API. */
@@ -58,6 +65,9 @@ export const ETSI004_SETTINGS = {
     .max(256)
     .regex(/^[a-z][a-z0-9+.-]*:\/\/.*\{sae\}/, 'must be a URI with {sae} in it')
     .describe('How SAE IDs become URIs, with {sae} for the ID (004; default: qkd://{sae})'),
+  'keep-connection': duration().describe(
+    'How long an idle connection is kept for the next request; 0s: a new one for each (004, dialect qubip; default: 5s)',
+  ),
   'qos-max-bps': u32().describe('QoS asked for: Max_bps (004; default: 100000)'),
   'qos-min-bps': u32().describe('QoS asked for: Min_bps (004; default: 0)'),
   'qos-jitter': u32().describe('QoS asked for: Jitter, in bits a second (004; default: 0)'),
@@ -96,6 +106,16 @@ export const ETSI014_SETTINGS = {
   ),
   'get-only': z.boolean().describe('It knows the GET forms only (014; default: false)'),
   'keys-per-request': z.int().min(1).max(1_024).describe('Most keys in one request (014; default: 128)'),
+  'extension-mandatory': z
+    .array(extension())
+    .min(1)
+    .max(64)
+    .describe("The maker's parameters that each key request has to be met with, as NAME=VALUE (014; default: none)"),
+  'extension-optional': z
+    .array(extension())
+    .min(1)
+    .max(64)
+    .describe("The maker's parameters that it may be met with, as NAME=VALUE (014; default: none)"),
 } as const;
 
 /** Of SKIP. */

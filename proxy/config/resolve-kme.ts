@@ -167,6 +167,7 @@ class KmeResolver {
             ksid: this.#value('ksid') ?? 'allocated',
             openAs: this.#value('open-as') ?? 'same',
             ...given('uriTemplate', this.#value('sae-uri')),
+            ...given('keepConnectionMs', this.#duration('keep-connection')),
             qos: this.#qos(),
             qosBounds: this.#qosBounds(),
           },
@@ -175,6 +176,8 @@ class KmeResolver {
         return {
           etsi014: {
             ...given('maxKeysPerRequest', this.#value('keys-per-request')),
+            ...given('extensionMandatory', this.#extensions('extension-mandatory')),
+            ...given('extensionOptional', this.#extensions('extension-optional')),
             quirks: {
               ...given('keySizeInBytes', this.#value('key-size-in-bytes')),
               ...given('oneBatchAtATime', this.#value('one-batch-at-a-time')),
@@ -218,14 +221,41 @@ class KmeResolver {
     };
   }
 
+  #extensions(key: 'extension-mandatory' | 'extension-optional'): Record<string, unknown>[] | undefined {
+    const texts = this.#value(key);
+    if (texts !== undefined && this.#value('get-only'))
+      conflict(this.#context, this.#pathOf(key), 'has no place in a GET request, which is all that get-only sends');
+    return texts?.map((text) => {
+      const at = text.indexOf('=');
+      return { [text.slice(0, at)]: jsonOrText(text.slice(at + 1)) };
+    });
+  }
+
   #file(key: 'kme-cert' | 'kme-key' | 'kme-ca' | 'kme-psk'): string | undefined {
     const text = this.#value(key);
     return text === undefined ? undefined : this.#context.filePath(this.#pathOf(key), text);
   }
 
-  #duration(key: 'qos-timeout' | 'qos-ttl' | 'qos-accept-min-ttl' | 'qos-accept-max-timeout' | 'min-key-age') {
+  #duration(
+    key:
+      | 'keep-connection'
+      | 'qos-timeout'
+      | 'qos-ttl'
+      | 'qos-accept-min-ttl'
+      | 'qos-accept-max-timeout'
+      | 'min-key-age',
+  ) {
     const text = this.#value(key);
     return text === undefined ? undefined : this.#context.durationMs(this.#pathOf(key), text);
+  }
+}
+
+/** JSON where it is that, else the text itself. */
+function jsonOrText(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
   }
 }
 

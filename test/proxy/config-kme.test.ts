@@ -59,6 +59,34 @@ unknown-key-status: [404, 500]`);
     expect(second?.settings.etsi014?.quirks).to.include({ minKeyAgeMs: 100, keySizeInBytes: true });
   });
 
+  it("take the maker's parameters of 014, each as NAME=VALUE", () => {
+    const [kme] = kmesOf(`kme: etsi014://k
+extension-mandatory: [abc_route_type=direct, abc_max_age=30000, 'x.y=a=b']
+extension-optional: ['abc:list=["a",{"b":1}]', abc_none=, abc_text="7"]`);
+    expect(kme?.settings.etsi014).to.deep.include({
+      extensionMandatory: [{ abc_route_type: 'direct' }, { abc_max_age: 30_000 }, { 'x.y': 'a=b' }],
+      extensionOptional: [{ 'abc:list': ['a', { b: 1 }] }, { abc_none: '' }, { abc_text: '7' }],
+    });
+    for (const wrong of ['abc', '=1', '[]', '[a b=1]']) {
+      expect(problemsOf(`kme: etsi014://k\nextension-optional: ${wrong}`), wrong).to.have.length(1);
+    }
+    expect(problemsOf('kme: etsi014://k\nget-only: true\nextension-optional: [a=1]').join()).to.match(
+      /^ERR_CONFIG_CONFLICT services\[0\]\.extension-optional@.*has no place in a GET request/,
+    );
+    expect(problemsOf('kme: skip://k\nextension-mandatory: [a=1]').join()).to.match(/is for etsi014:\/\/ key managers/);
+  });
+
+  it('take how long a connection of 004 is kept', () => {
+    for (const [text, ms] of [
+      ['0s', 0],
+      ['2m', 120_000],
+    ] as const) {
+      const [kme] = kmesOf(`kme: etsi004://k?dialect=qubip\nkeep-connection: ${text}`);
+      expect(kme?.settings.etsi004?.keepConnectionMs).to.equal(ms);
+    }
+    expect(problemsOf('kme: etsi014://k\nkeep-connection: 0s').join()).to.match(/is for etsi004:\/\/ key managers/);
+  });
+
   it('take the whole QoS of 004', () => {
     const [kme] = kmesOf(`kme: etsi004://k?dialect=qubip
 key-chunk-size: 4096
