@@ -67,8 +67,9 @@ export class KmeConnector {
       this.#session = session;
     });
     socket.on('error', (error) => {
-      // A server that lost its session keys, or changed certificates, must not fail us twice.
-      this.#session = undefined;
+      // A server that lost its session keys, or changed certificates, must not fail us twice. With errors of its own undici
+      // ends connections that it needs no more, such as after `connection: close`.
+      if (!isOfUndici(error)) this.#session = undefined;
       settle(connectionError(error, kme, phase));
     });
     socket.once('close', () => {
@@ -97,4 +98,8 @@ export class KmeConnector {
       .setNoDelay(true)
       .setKeepAlive(true, KEEP_ALIVE_MS);
   }
+}
+
+function isOfUndici(error: NodeJS.ErrnoException): boolean {
+  return error.code?.startsWith('UND_ERR_') ?? false;
 }

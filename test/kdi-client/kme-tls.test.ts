@@ -1,8 +1,8 @@
 import { createHash, X509Certificate } from 'node:crypto';
 import type { PeerCertificate } from 'node:tls';
 import { expect } from 'chai';
-import { Etsi014Source, isKdiError, KdiErrorCode, type KmeTls, parseKmeUrl } from '../../kdi-client/index.ts';
-import { tlsConnectionOptions } from '../../kdi-client/kme-tls.ts';
+import { Etsi014Source, isKdiError, KdiError, KdiErrorCode, type KmeTls, parseKmeUrl } from '../../kdi-client/index.ts';
+import { connectionError, tlsConnectionOptions } from '../../kdi-client/kme-tls.ts';
 import { type HttpsKme, httpsKme } from './support/https-kme.ts';
 import { type TestPki, testPki } from './support/test-pki.ts';
 
@@ -126,5 +126,34 @@ describe('kdi-client/kme-tls: which KME is the right one', () => {
       const sha256 = new X509Certificate(pki.kme.cert).fingerprint256;
       expect(await codeWith({ ca: pki.stranger.ca, pinnedSha256: [sha256] })).to.equal(KdiErrorCode.tls);
     });
+  });
+});
+
+describe('kdi-client/kme-tls: what went wrong with a connection', () => {
+  const E = KdiErrorCode;
+  for (const [code, phase, expected, words] of [
+    ['ECONNREFUSED', 'connecting', E.connect, 'no connection to KME k:1: ECONNREFUSED'],
+    ['ENOTFOUND', 'connecting', E.connect, 'ENOTFOUND'],
+    ['ERR_SSL_WRONG_VERSION_NUMBER', 'connecting', E.connect, 'ERR_SSL_WRONG_VERSION_NUMBER'],
+    ['ERR_SSL_WRONG_VERSION_NUMBER', 'handshake', E.tls, 'does it speak TLS on this port?'],
+    ['ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED', 'handshake', E.tls, 'refused our certificate'],
+    ['ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED', 'replying', E.tls, 'refused our certificate'],
+    ['ECONNRESET', 'handshake', E.closed, 'closed the connection during the TLS handshake'],
+    ['EPIPE', 'handshake', E.closed, 'during the TLS handshake'],
+    ['CERT_HAS_EXPIRED', 'handshake', E.tls, 'is not trusted: CERT_HAS_EXPIRED'],
+    ['ECONNRESET', 'replying', E.closed, 'before its reply was complete (ECONNRESET)'],
+    ['', 'connecting', E.connect, 'what node said'],
+  ] as const) {
+    it(`${code || 'no code'}, ${phase}: ${expected}`, () => {
+      const error = connectionError(Object.assign(new Error('what node said'), { code }), 'k:1', phase);
+      expect(error.code).to.equal(expected);
+      expect(error.message).to.include(words);
+      expect(error.cause).to.have.property('message', 'what node said');
+    });
+  }
+
+  it('what is said of it already is left as it is', () => {
+    const known = new KdiError(E.kmeIdentity, 'another KME');
+    expect(connectionError(known, 'k:1', 'handshake')).to.equal(known);
   });
 });

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { expect } from 'chai';
 import { KdiErrorCode } from '../../../kdi-client/index.ts';
 import { hexOf } from '../../../tls-ext/bytes/index.ts';
@@ -127,6 +128,108 @@ describe('kdi-client/etsi004: kept connections of dialect qubip', () => {
     expect(kme.connections).to.equal(9);
   });
 
+  /** Answers `most` requests on each connection, and breaks it at the next one; counts the requests of each kind. */
+  const breakingAfter = (most: number) => {
+    const asked = { draws: 0 };
+    const script = (socket: Socket): void => {
+      let answered = 0;
+      eachRequest((request) => {
+        if (request[3] === 4) asked.draws++;
+        if (answered++ < most) return serving()(request);
+        socket.destroy();
+        return undefined;
+      })(socket, 0);
+    };
+    return { asked, script };
+  };
+
+  it('a server that breaks kept ones at the next request is asked twice three times, and then once', async () => {
+    const { asked, script } = breakingAfter(1);
+    const kme = await serve(script);
+    const stream = await sourceOf(kme, {}, QUBIP).openDraw('siteB');
+    const counts: number[] = [];
+    for (let i = 0; i < 5; i++) {
+      await stream.draw(1);
+      counts.push(asked.draws);
+    }
+    expect(counts).to.deep.equal([2, 4, 6, 7, 8]);
+  });
+
+  it('a server that breaks some of them is one that keeps the others', async () => {
+    const { asked, script } = breakingAfter(2);
+    const kme = await serve(script);
+    const stream = await sourceOf(kme, {}, QUBIP).openDraw('siteB');
+    for (let i = 0; i < 12; i++) await stream.draw(1);
+    // The first connection takes OPEN_CONNECT and a draw; each later one two draws, and a third in vain.
+    expect(asked.draws).to.equal(12 + 6);
+    expect(kme.connections).to.equal(7);
+  });
+
+  it('those that a server ends before they are used again count as well', async () => {
+    const clock = new VirtualClock();
+    const sockets: Socket[] = [];
+    const kme = await serve((socket) => {
+      sockets.push(socket);
+      eachRequest(serving())(socket, 0);
+    });
+    const stream = await sourceOf(kme, { clock }, QUBIP).openDraw('siteB');
+    const kept: boolean[] = [];
+    for (let i = 0; i < 5; i++) {
+      await stream.draw(1);
+      // What is kept has a timer.
+      kept.push(clock.pending > 0);
+      for (const socket of sockets.splice(0)) socket.end();
+      while (clock.pending > 0) await settle();
+    }
+    expect(kept).to.deep.equal([true, true, true, false, false]);
+  });
+
+  it('a call has one deadline, whichever connection it ends on', async () => {
+    const clock = new VirtualClock();
+    const held: Socket[] = [];
+    const kme = await serve(
+      eachRequest((request, socket) => {
+        if (request[3] !== 4) return serving()(request);
+        held.push(socket);
+        return undefined;
+      }),
+    );
+    const stream = await sourceOf(kme, { clock }, QUBIP).openDraw('siteB');
+    let outcome: unknown;
+    const draw = codeOf(stream.draw(1)).then((code) => {
+      outcome = code;
+    });
+    while (held.length < 1) await settle();
+    await clock.advance(3_000);
+    held[0]!.destroy();
+    while (held.length < 2) await settle();
+    await clock.advance(999);
+    expect(outcome).to.equal(undefined);
+    await clock.advance(1);
+    await draw;
+    expect(outcome).to.equal(KdiErrorCode.timeout);
+  });
+
+  it('one that brought a reply which can not be read is not kept', async () => {
+    const kme = await serve(
+      eachRequest(serving((request) => message('qubip', '05', `${hexOf(chunk(indexOf(request)).subarray(8))} 00`))),
+    );
+    const stream = await sourceOf(kme, {}, QUBIP).openDraw('siteB');
+    expect(await codeOf(stream.draw(1))).to.equal(KdiErrorCode.malformed);
+    await untilNoneOpen(kme);
+  });
+
+  it('a call that was given up before it began is not made', async () => {
+    const kme = await serve(eachRequest(serving()));
+    const source = sourceOf(kme, {}, QUBIP);
+    const stream = await source.openDraw('siteB');
+    expect(await codeOf(stream.draw(1, { signal: AbortSignal.abort() }))).to.equal(KdiErrorCode.aborted);
+    expect(await codeOf(source.openDraw('siteB', { signal: AbortSignal.abort() }))).to.equal(KdiErrorCode.aborted);
+    const [drawn] = await stream.draw(1);
+    expect(drawn!.reference).to.include({ index: 0 });
+    expect(kme.connections).to.equal(1);
+  });
+
   it('bytes that nobody asked for are not taken for the next reply', async () => {
     let next: (() => void) | undefined;
     const kme = await serve(
@@ -136,7 +239,8 @@ describe('kdi-client/etsi004: kept connections of dialect qubip', () => {
         return serving()(request);
       }),
     );
-    const stream = await sourceOf(kme, {}, QUBIP).openDraw('siteB');
+    // By itself an idle one would be closed only later.
+    const stream = await sourceOf(kme, { clock: new VirtualClock() }, QUBIP).openDraw('siteB');
     next?.();
     await untilNoneOpen(kme);
     const [drawn] = await stream.draw(1);

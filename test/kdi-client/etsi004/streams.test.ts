@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { expect } from 'chai';
-import { KdiErrorCode, type StreamAnnouncement } from '../../../kdi-client/index.ts';
+import { type DeliveredKey, KdiErrorCode, type StreamAnnouncement } from '../../../kdi-client/index.ts';
 import { hexOf, SecretBytes } from '../../../tls-ext/bytes/index.ts';
 import { settle, VirtualClock } from '../support/virtual-clock.ts';
 import { closed, eachRequest, etsi004Bench, KSID, key, message, opened, perRequest, u32 } from './source-bench.ts';
@@ -97,15 +97,10 @@ describe('kdi-client/etsi004: streams', () => {
     expect(clock.pending, 'the timer of what is held').to.equal(0);
   });
 
-  it('wipe what they received, and the keys of a chunk that they refuse', async () => {
+  /** What is wiped while `step` runs: 'bytes' that hold the key, and keys. */
+  async function wipedBy(step: () => Promise<unknown>): Promise<string[]> {
     const wiped: string[] = [];
     const { wipe } = SecretBytes.prototype;
-    const kme = await serve(
-      perRequest((request) =>
-        request[3] === 2 ? opened('etsi', 0, KSID, 64) : request[3] === 4 ? key(0, KEY + KEY) : closed,
-      ),
-    );
-    const stream = await sourceOf(kme, { qos: { keysPerChunk: 2 } }).openDraw('siteB');
     // What came from the socket is a Buffer, which has a `fill` of its own.
     const prototypes = [Uint8Array.prototype, Buffer.prototype] as const;
     const fills = prototypes.map(({ fill }) => fill);
@@ -120,17 +115,51 @@ describe('kdi-client/etsi004: streams', () => {
       wipe.call(this);
     };
     try {
-      const drawn = await stream.draw(1);
-      expect(wiped, 'of the socket, and of the reply').to.deep.equal(['bytes', 'bytes']);
-      for (const { secret } of drawn) secret.wipe();
-      wiped.length = 0;
-      expect(await codeOf(stream.draw(1))).to.equal(KdiErrorCode.duplicateKey);
-      expect(wiped.sort()).to.deep.equal(['bytes', 'bytes', 'key', 'key']);
+      await step();
     } finally {
       for (const [i, prototype] of prototypes.entries()) prototype.fill = fills[i] as never;
       SecretBytes.prototype.wipe = wipe;
     }
+    return wiped.sort();
+  }
+
+  it('wipe what they received, and the keys of a chunk that they refuse', async () => {
+    const kme = await serve(
+      perRequest((request) =>
+        request[3] === 2 ? opened('etsi', 0, KSID, 64) : request[3] === 4 ? key(0, KEY + KEY) : closed,
+      ),
+    );
+    const stream = await sourceOf(kme, { qos: { keysPerChunk: 2 } }).openDraw('siteB');
+    let drawn: DeliveredKey[] = [];
+    const wiped = await wipedBy(async () => {
+      drawn = await stream.draw(1);
+    });
+    expect(wiped, 'of the socket, and of the reply').to.deep.equal(['bytes', 'bytes']);
+    for (const { secret } of drawn) secret.wipe();
+    const again = await wipedBy(async () => {
+      expect(await codeOf(stream.draw(1))).to.equal(KdiErrorCode.duplicateKey);
+    });
+    expect(again).to.deep.equal(['bytes', 'bytes', 'key', 'key']);
   });
+
+  const reply = key(0, KEY + KEY);
+  for (const [name, sent, wiped] of [
+    ['half a reply', reply.subarray(0, 70), ['bytes', 'bytes']],
+    ['a second reply', Buffer.concat([reply, reply]), ['bytes', 'bytes', 'bytes', 'key', 'key']],
+    ['half of a second one', Buffer.concat([reply, reply.subarray(0, 70)]), ['bytes', 'bytes', 'bytes', 'key', 'key']],
+  ] as const) {
+    it(`wipe ${name}`, async () => {
+      const kme = await serve(
+        perRequest((request) => (request[3] === 2 ? opened('etsi', 0, KSID, 64) : request[3] === 4 ? sent : closed)),
+      );
+      const stream = await sourceOf(kme, { qos: { keysPerChunk: 2 } }).openDraw('siteB');
+      const draw = async () => {
+        const drawn = await stream.draw(1).catch(() => []);
+        for (const { secret } of drawn) secret.wipe();
+      };
+      expect(await wipedBy(draw)).to.deep.equal(wiped);
+    });
+  }
 
   it('wipe what an answerer holds ahead when they are closed, and leave no timer', async () => {
     const secrets: SecretBytes[] = [];

@@ -1,3 +1,4 @@
+import type { TLSSocket } from 'node:tls';
 import { expect } from 'chai';
 import { KdiErrorCode } from '../../../kdi-client/index.ts';
 import { SecretBytes } from '../../../tls-ext/bytes/index.ts';
@@ -112,4 +113,32 @@ describe('kdi-client/etsi014: what is asked of a key manager, and what is wiped 
       expect(key!.metadata).to.deep.equal({ kme: `127.0.0.1:${bench.kme.port}` });
     });
   }
+
+  describe('connections', () => {
+    it('resume TLS sessions, and say that they speak HTTP/1.1', async () => {
+      const seen: string[] = [];
+      const source = await sourceOf((_request, response) => {
+        const socket = response.socket as TLSSocket;
+        seen.push(`${socket.alpnProtocol} ${socket.isSessionReused() ? 'resumed' : 'full'}`);
+        return { json: STATUS, headers: { connection: 'close' } };
+      });
+      for (let i = 0; i < 3; i++) await source.status('siteB');
+      expect(seen).to.deep.equal(['http/1.1 full', 'http/1.1 resumed', 'http/1.1 resumed']);
+    });
+
+    it('are made in full after one whose resumed session was refused', async () => {
+      const seen: boolean[] = [];
+      const source = await sourceOf((_request, response) => {
+        const socket = response.socket as TLSSocket;
+        seen.push(socket.isSessionReused());
+        if (!socket.isSessionReused()) return { json: STATUS, headers: { connection: 'close' } };
+        bench.kme.reset();
+        return undefined;
+      });
+      await source.status('siteB');
+      expect((await errorOf(source.status('siteB'))).code).to.equal(KdiErrorCode.closed);
+      await source.status('siteB');
+      expect(seen).to.deep.equal([false, true, false]);
+    });
+  });
 });

@@ -1,7 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
-import type { Duplex } from 'node:stream';
+import type { AddressInfo, Socket } from 'node:net';
 import type { TLSSocket, TlsOptions } from 'node:tls';
 import type { TestPki } from './test-pki.ts';
 
@@ -28,11 +27,13 @@ export interface HttpsKme {
   readonly requests: readonly HttpsRequest[];
   readonly connections: number;
   readonly open: number;
+  /** Resets every connection: RST in place of a close. */
+  reset(): void;
   close(): Promise<void>;
 }
 
 export async function httpsKme(pki: TestPki, handler: HttpsHandler, options: TlsOptions = {}): Promise<HttpsKme> {
-  const sockets = new Set<Duplex>();
+  const sockets = new Set<Socket>();
   const requests: HttpsRequest[] = [];
   let connections = 0;
   const server: Server = createServer(
@@ -57,7 +58,7 @@ export async function httpsKme(pki: TestPki, handler: HttpsHandler, options: Tls
       });
     },
   );
-  server.on('connection', (socket) => {
+  server.on('connection', (socket: Socket) => {
     connections++;
     sockets.add(socket);
     socket.on('error', () => {});
@@ -73,6 +74,9 @@ export async function httpsKme(pki: TestPki, handler: HttpsHandler, options: Tls
     },
     get open() {
       return sockets.size;
+    },
+    reset: () => {
+      for (const socket of sockets) socket.resetAndDestroy();
     },
     close: () =>
       new Promise((resolve) => {
