@@ -158,7 +158,7 @@ export type LogEvent =
       readonly peerKme: string;
       readonly message: string;
     }
-  /** A key that the drawer's key manager gave out is not at the answerer's, however long it was looked for. */
+  /** The answerer did not get a key that the drawer's key manager gave out, however long it tried. */
   | {
       readonly event: 'key-not-found';
       readonly sae: string;
@@ -186,6 +186,8 @@ export type LogEvent =
       /** Lines like this one that were held back before it. */
       readonly suppressed?: number;
     }
+  /** The ledger of used keys can't be written. */
+  | { readonly event: 'ledger'; readonly code: string; readonly error: string; readonly message: string }
   /** Something that an operator should mend, such as a key file that others may read. */
   | { readonly event: 'warning'; readonly service: string; readonly message: string }
   | { readonly event: 'draining'; readonly signal: string; readonly connections: number }

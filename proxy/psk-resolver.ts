@@ -27,7 +27,7 @@ import {
   StateReason,
   StreamFailure,
 } from '../tls-ext/index.ts';
-import { errorText, ProxyErrorCode } from './errors.ts';
+import { errorCode, errorText, ProxyErrorCode } from './errors.ts';
 import { AnswererKeys } from './key-service/answerer-keys.ts';
 import { AnswererLink } from './key-service/answerer-link.ts';
 import { DrawerLink } from './key-service/drawer-link.ts';
@@ -79,7 +79,8 @@ export function createDrawerSupply(settings: KeyServiceSettings) {
           log.warn({
             ...{ event: 'key-not-found', sae: ownSae, peer: peerSae, role: 'drawer' },
             ...{ keyId: referenceText(reference), kme: source.kme },
-            message: `the peer's key manager does not have a key that ours gave out; if it lasts, the two are not the ends of one link`,
+            message:
+              'the peer did not get a key that our key manager gave out: see its log; if it lasts, the two may not be the ends of one link',
             ...(passed.suppressed === 0 ? {} : passed),
           });
         },
@@ -126,6 +127,34 @@ export function createAnswererKeys(settings: KeyServiceSettings): AnswererKeys {
 export async function openLedger(path: string | undefined): Promise<SpentLedger> {
   const nowMs = (): number => Date.now();
   return path === undefined ? new MemoryLedger({ nowMs }) : await FileLedger.open({ path, nowMs });
+}
+
+/**
+ * The ledger, which tells the log of its first failure: without it no key is used any more, and that would look
+ * like a key manager that gives none. `FileLedger` does not recover, so a restart is what helps.
+ */
+export function toldLedger(ledger: SpentLedger, log: EventLog): SpentLedger {
+  let silent = false;
+  return {
+    async spend(ids) {
+      try {
+        return await ledger.spend(ids);
+      } catch (error) {
+        if (!silent) {
+          const code = errorCode(error) ?? ProxyErrorCode.internal;
+          const message = 'no QKD key is used any more: mend what is wrong with the ledger, and start again';
+          log.error({ event: 'ledger', code, error: errorText(error), message });
+        }
+        silent = true;
+        throw error;
+      }
+    },
+    close() {
+      // What is cut short by the end is no failure.
+      silent = true;
+      return ledger.close();
+    },
+  };
 }
 
 /**

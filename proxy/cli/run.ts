@@ -1,7 +1,7 @@
 /** Runs services until a signal ends them: what `server`, `client` and `--config` have in common. */
 import { checkOwnSae, loadCredentials, type ProxyConfig, type ServiceConfig } from '../config/index.ts';
 import { createLog, type EventLog } from '../log.ts';
-import { type KmeSettings, openLedger } from '../psk-resolver.ts';
+import { type KmeSettings, openLedger, toldLedger } from '../psk-resolver.ts';
 import { type LoadedService, type RunningProxy, startServices } from '../services.ts';
 import { loadKmeTls } from './kme-credentials.ts';
 
@@ -19,7 +19,7 @@ export async function runServices(config: ProxyConfig): Promise<void> {
     const services: LoadedService[] = [];
     const warn = warningOnce(log);
     for (const service of config.services) services.push(await loadService(service, warn));
-    const ledger = await openLedger(config.ledger);
+    const ledger = toldLedger(await openLedger(config.ledger), log);
     const proxy = await startServices(services, { log, ledger });
     await drainOnSignal(proxy, config.drainTimeoutMs, log);
   } finally {

@@ -242,7 +242,8 @@ export class AnswererKeys {
     log.warn({
       ...{ event: 'key-not-found', sae, peer, role: 'answerer', keyId: referenceText(reference) },
       ...{ kme: this.#source.kme, code, error: errorText(error) },
-      message: `our key manager does not have a key that the peer's gave out; if it lasts, the two are not the ends of one link`,
+      message:
+        "our key manager does not have a key that the peer's gave out; if it lasts, the two are not the ends of one link",
       ...(passed.suppressed === 0 ? {} : passed),
     });
   }

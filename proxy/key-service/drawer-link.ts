@@ -43,7 +43,7 @@ export interface DrawerLinkOptions {
   /** A string that is equal exactly for equal references. */
   readonly referenceText: (reference: QkdKeyReference) => string;
   readonly onMismatch: (report: MismatchReport) => void;
-  /** The peer's key manager does not have this key, which ours gave out. */
+  /** The peer did not get this key, which our key manager gave out. */
   readonly onNotFound: (reference: QkdKeyReference) => void;
   readonly onQuarantine: (quarantined: boolean, ownKme: string, peerKme: string) => void;
   readonly onBug: (error: unknown) => void;

@@ -2,13 +2,14 @@
  * Keys for the client services of one SAE with the same key managers: draws
  * them, and keeps those of each process of each peer apart.
  */
-import type {
-  Clock,
-  DrawerPoolEvent,
-  DrawerPoolStatus,
-  KdiError,
-  KeySource,
-  SpentLedger,
+import {
+  type Clock,
+  type DrawerPoolEvent,
+  type DrawerPoolStatus,
+  type KdiError,
+  KdiErrorCode,
+  type KeySource,
+  type SpentLedger,
 } from '../../kdi-client/index.ts';
 import { hexOf } from '../../tls-ext/bytes/index.ts';
 import { errorText } from '../errors.ts';
@@ -98,7 +99,9 @@ export class DrawerSupply {
 
   #onPoolEvent(event: DrawerPoolEvent, status: () => DrawerPoolStatus): void {
     if (event.type === 'stream-opened') this.#logKme(event.kme, 'reachable');
-    if (event.type === 'failure' && status().reason === 'kme_unreachable') {
+    // Of the ledger the log hears from itself, and the key manager is well.
+    if (event.type !== 'failure' || event.error.code === KdiErrorCode.ledger) return;
+    if (status().reason === 'kme_unreachable') {
       this.#logKme(event.kme, 'unreachable', event.error);
     }
   }

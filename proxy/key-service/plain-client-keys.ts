@@ -7,6 +7,7 @@ import {
   type Clock,
   DrawerPool,
   type DrawerPoolEvent,
+  KdiErrorCode,
   type KeyProvenance,
   type KeySource,
   type NoKeyReason,
@@ -140,7 +141,8 @@ export class PlainClientKeys implements ClientKeys {
       log.info({ event: 'kme', kme: event.kme, sae, state: 'reachable' });
     }
     if (event.type !== 'failure' || this.#pool.status().reason !== 'kme_unreachable') return;
-    if (this.#kmeState === 'unreachable') return;
+    // Of the ledger the log hears from itself, and the key manager is well.
+    if (this.#kmeState === 'unreachable' || event.error.code === KdiErrorCode.ledger) return;
     this.#kmeState = 'unreachable';
     const { code } = event.error;
     log.warn({ event: 'kme', kme: event.kme, sae, state: 'unreachable', code, error: errorText(event.error) });

@@ -120,7 +120,7 @@ describe('a tunnel with keys over', () => {
         expect(atServer.message).to.match(/^our key manager does not have a key that the peer's gave out; if it lasts/);
         expect(atClient).to.include({ level: 'warn', role: 'drawer', peer: 'siteB', keyId: atServer.keyId });
         expect(atClient.message).to.match(
-          /^the peer's key manager does not have a key that ours gave out; if it lasts/,
+          /^the peer did not get a key that our key manager gave out: see its log; if it lasts/,
         );
         expect((await use(sites)).atClient).to.include({ mode: 'pqc' });
         await sites.close();

@@ -1,0 +1,63 @@
+/** A ledger that can't be written any more: no key is used, and the log says why, of the ledger and not of the key manager. */
+import { connect } from 'node:net';
+import { expect } from 'chai';
+import { KdiError, KdiErrorCode, type SpentLedger } from '../../kdi-client/index.ts';
+import { toldLedger } from '../../proxy/psk-resolver.ts';
+import { startServices } from '../../proxy/services.ts';
+import { kmesAt, startKmes } from './kmes.ts';
+import { CapturedLog, collect, loadedService, TestApplication } from './sites.ts';
+
+const diskFull: SpentLedger = {
+  spend: () => Promise.reject(new KdiError(KdiErrorCode.ledger, 'no space is left')),
+  close: async () => {},
+};
+
+describe('a ledger that fails', () => {
+  it('is told of once, and not when it is being closed', async () => {
+    const { log, all } = captured();
+    const ledger = toldLedger(diskFull, log);
+    for (let i = 0; i < 3; i++) {
+      const error = await ledger.spend([new Uint8Array(32)]).catch((reason) => reason);
+      expect(error).to.include({ code: 'ERR_KDI_LEDGER' });
+    }
+    expect(all()).to.have.length(1);
+    expect(all()[0]).to.include({ level: 'error', code: 'ERR_KDI_LEDGER', error: 'no space is left' });
+    const closing = captured();
+    const other = toldLedger(diskFull, closing.log);
+    await other.close();
+    await other.spend([new Uint8Array(32)]).catch(() => {});
+    expect(closing.all()).to.deep.equal([]);
+  });
+
+  for (const side of ['client', 'server'] as const) {
+    it(`at the ${side}: connections fall back, and no key manager is blamed in its log`, async () => {
+      const kmes = await startKmes();
+      kmes.fill(64 * 32);
+      const application = await TestApplication.echo();
+      const logs = { client: new CapturedLog(), server: new CapturedLog() };
+      const run = async (mode: 'client' | 'server', to: { host: string; port: number }, url: string) => {
+        const { log } = logs[mode];
+        const ledger = mode === side ? { ledger: toldLedger(diskFull, log) } : {};
+        return startServices([await loadedService({ mode, connect: to, ...kmesAt(url) })], { log, ...ledger });
+      };
+      const server = await run('server', application.address, kmes.urlB);
+      const client = await run('client', server.tunnels[0]?.address as typeof application.address, kmes.urlA);
+      await logs[side].next('ledger');
+      const socket = connect({ ...(client.tunnels[0]?.address as typeof application.address), allowHalfOpen: true });
+      socket.end('ping');
+      expect((await collect(socket)).toString()).to.equal('ping');
+      expect(await logs.client.next('connection')).to.include({ mode: 'pqc' });
+      expect(logs[side].all('ledger')).to.have.length(1);
+      expect(logs[side].all('kme').filter(({ state }) => state !== 'reachable')).to.deep.equal([]);
+      await client.close();
+      await server.close();
+      await kmes.close();
+      await application.close();
+    });
+  }
+});
+
+function captured() {
+  const log = new CapturedLog();
+  return { log: log.log, all: () => log.all('ledger') };
+}
