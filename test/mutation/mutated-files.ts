@@ -51,6 +51,7 @@ const pool = [
   ...[
     'drawer-pool',
     'drawer-pool-chunks',
+    'drawer-pool-peer',
     'drawer-pool-streams',
     'budget',
     'key-queue',
