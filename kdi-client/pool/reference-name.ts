@@ -40,7 +40,7 @@ export function isOfStream(name: string, ksid: Uint8Array): boolean {
 }
 
 function characters(values: Uint8Array): string {
-  return Buffer.from(values.buffer, values.byteOffset, values.length).toString('latin1');
+  return String.fromCharCode(...values);
 }
 
 function bytes(text: string): Uint8Array {

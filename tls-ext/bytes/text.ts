@@ -1,9 +1,12 @@
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
-/** In lower case. Not put together pair by pair: that makes a rope of 32 bytes a pair, which a map's look-up has to flatten. */
+const hexPairs = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+
 export function hexOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
+  let text = '';
+  for (let i = 0; i < bytes.length; i++) text += hexPairs[bytes[i] as number];
+  return text;
 }
 
 /** Bytes of a hex string; throws `RangeError` on anything that is not pairs of hex digits. */
