@@ -87,7 +87,11 @@ describe('kdi-client/pool/drawer-pool: what it is told, what it tells', () => {
 
   it('tells of each stream, and why each key went', async () => {
     const bench = await new Bench({ highWatermark: 2 }).up();
-    expect(bench.events.map(({ type }) => type)).to.deep.equal(['stream-opened', 'keys-ready', 'keys-ready']);
+    expect(bench.events).to.deep.equal([
+      { type: 'stream-opened', kme: 'kme-a:1', ksid: bench.streams[0]!.ksid },
+      { type: 'keys-ready', ready: 1 },
+      { type: 'keys-ready', ready: 2 },
+    ]);
     const [first, second] = bench.announced.map(referenceText);
     const reasons = (of: Bench) =>
       of.events.flatMap((event) =>
@@ -173,6 +177,17 @@ describe('kdi-client/pool/drawer-pool: what it is told, what it tells', () => {
     expect(reasonOf(bench.pool.take())).to.equal('pool_empty');
   });
 
+  it('hears of keys while it has no stream', async () => {
+    const bench = new Bench({ highWatermark: 2 });
+    bench.answer = 'nothing';
+    await bench.up();
+    bench.pool.streamLost(bench.streams[0]!.ksid);
+    expect(bench.pool.markReady(bench.announced[0]!)).to.equal(true);
+    expect(reasonOf(bench.pool.take())).to.equal('a key');
+    bench.pool.markUnavailable(bench.announced[1]!);
+    expect(reasonOf(bench.pool.take())).to.equal('peer_kme_unreachable');
+  });
+
   it('closes once, and takes up nothing afterwards', async () => {
     const bench = await new Bench({ highWatermark: 2 }).up();
     await Promise.all([bench.pool.close(), bench.pool.close()]);
@@ -181,6 +196,12 @@ describe('kdi-client/pool/drawer-pool: what it is told, what it tells', () => {
     await bench.up();
     expect(bench.pool.status()).to.include({ channelUp: false });
     expect(bench.streams).to.have.length(1);
+  });
+
+  it('waits for nothing where there is a key', async () => {
+    const bench = await new Bench({ highWatermark: 1 }).up();
+    expect(reasonOf(await bench.pool.takeWithin(5_000))).to.equal('a key');
+    expect(bench.clock.now()).to.equal(new VirtualClock().now());
   });
 
   it('serves nobody past those who wait, but answers at once whoever does not', async () => {
@@ -252,6 +273,46 @@ describe('kdi-client/pool/drawer-pool: what it is told, what it tells', () => {
     });
   });
 
+  describe('a peer whose KME is away, where there are two', () => {
+    const twoKmes = async () => {
+      const clock = new VirtualClock();
+      const source = new TwoKmes(clock);
+      const bench = await new Bench({ source, clock, highWatermark: 1 }).up();
+      return { bench, source, clock };
+    };
+
+    it('is not drawn for elsewhere as long as no key is awaited', async () => {
+      const { bench, source, clock } = await twoKmes();
+      bench.pool.setPeerKmeReachable(false);
+      await clock.advance(60_000);
+      expect(source.blamed).to.deep.equal([]);
+      bench.answer = 'nothing';
+      leaseOf(bench.pool.take()).commit();
+      await clock.advance(60_000);
+      expect(source.blamed[0]).to.equal('kme-1');
+      await bench.pool.close();
+    });
+
+    it('is not shown to be back by a key of the KME that was left', async () => {
+      const { bench, source, clock } = await twoKmes();
+      bench.answer = 'nothing';
+      const onTheWay = leaseOf(bench.pool.take());
+      onTheWay.commit();
+      await settle();
+      const ofTheFirst = bench.announced.at(-1)!;
+      bench.pool.setPeerKmeReachable(false);
+      await clock.advance(4_000);
+      expect(source.blamed).to.deep.equal(['kme-1']);
+      expect(bench.streams).to.have.length(2);
+      bench.pool.setPeerKmeReachable(false);
+      expect(bench.pool.markReady(ofTheFirst)).to.equal(true);
+      leaseOf(bench.pool.take()).commit();
+      await clock.advance(8_000);
+      expect(source.blamed, 'nothing was heard of a key of the second one').to.deep.equal(['kme-1', 'kme-2']);
+      await bench.pool.close();
+    });
+  });
+
   describe('a key that differs', () => {
     it('is counted once for its stream, and not at all when it is gone', async () => {
       const bench = await new Bench({ highWatermark: 2 }).up();
@@ -263,6 +324,8 @@ describe('kdi-client/pool/drawer-pool: what it is told, what it tells', () => {
       bench.pool.markMismatch(onLoan.reference);
       expect(bench.pool.status()).to.include({ mismatchesInARow: 1 });
       expect(bench.pool.status().totals.mismatched).to.equal(1);
+      const reasons = bench.events.flatMap((event) => (event.type === 'dropped' ? [event.reason] : []));
+      expect(new Set(reasons)).to.deep.equal(new Set(['mismatch']));
       onLoan.discard();
     });
 
