@@ -132,7 +132,7 @@ export class DrawerPool {
     const sameInstance = this.#instance !== undefined && bytesEqual(this.#instance, instance);
     this.#quota = Math.min(quota, this.#options.maxOutstanding ?? 4096);
     this.#peerKme.saidReachable();
-    if (!sameInstance) this.#startOver();
+    if (this.#instance !== undefined && !sameInstance) this.#startOver();
     this.#instance = Uint8Array.from(instance);
     this.#channelUp = true;
     if (sameInstance) {
