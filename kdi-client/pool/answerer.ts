@@ -267,14 +267,13 @@ export class Answerer {
     const { clock, hooks } = this.#options;
     const delayMs = fetch.backoff.next();
     const { reference } = fetch;
-    if (reference.api === 'etsi004' && fetch.backoff.failures >= FAULTS_UNTIL_STREAM_IS_LOST && isKmeFault(error)) {
-      // After its restart a KME may give new bits under old indices: what is not here yet never will be.
-      this.#endFetch(fetch, false);
-      hooks.keyUnavailable(reference, error, true);
-      if (this.#streams.has(hexOf(reference.ksid))) {
-        this.closeStream(reference.ksid);
-        hooks.streamLost(reference.ksid, error);
-      }
+    if (
+      reference.api === 'etsi004' &&
+      fetch.backoff.failures >= FAULTS_UNTIL_STREAM_IS_LOST &&
+      saysStreamIsLost(error) &&
+      this.#streams.has(hexOf(reference.ksid))
+    ) {
+      this.#giveUpStream(reference.ksid, error);
       return;
     }
     if (fetch.backoff.failures === FAULTS_UNTIL_KME_IS_UNFIT && isLookupFault(error, reference.api))
@@ -295,6 +294,21 @@ export class Answerer {
     }, delayMs);
   }
 
+  /** After its restart a KME may give new bits under old indices: what is not here yet never will be. */
+  #giveUpStream(ksid: Uint8Array, error: KdiError): void {
+    const { hooks } = this.#options;
+    this.closeStream(ksid);
+    hooks.streamLost(ksid, error);
+    const id = hexOf(ksid);
+    // The drawer draws nothing while it waits for an answer to any of them.
+    for (const fetch of [...this.#fetches.values()]) {
+      const { reference } = fetch;
+      if (reference.api !== 'etsi004' || hexOf(reference.ksid) !== id || fetch.dropped) continue;
+      this.#endFetch(fetch, true);
+      hooks.keyUnavailable(reference, error, true);
+    }
+  }
+
   #endFetch(fetch: Fetch, dropped: boolean): void {
     fetch.dropped = dropped;
     fetch.cancelRetry?.();
@@ -304,10 +318,12 @@ export class Answerer {
   async #lookupFor(reference: QkdKeyReference): Promise<LookupStream> {
     const { source, drawerSaeId } = this.#options;
     if (reference.api === 'etsi004') {
-      const lookup = this.#streams.get(hexOf(reference.ksid))?.lookup;
-      if (lookup === undefined)
+      const stream = this.#streams.get(hexOf(reference.ksid));
+      // A stream that has ended is never opened again, and one is announced before its keys.
+      if (stream === undefined) throw new KdiError(KdiErrorCode.stream, 'the stream has ended, or was never announced');
+      if (stream.lookup === undefined)
         throw new KdiError(KdiErrorCode.stream, 'the stream is not open here yet', { retryable: true });
-      return lookup;
+      return stream.lookup;
     }
     // One for all keys, also for those that are announced while it is being opened: they are asked for together.
     this.#lookup ??= source.openLookup(drawerSaeId, { signal: this.#abort.signal });
@@ -356,6 +372,11 @@ export class Answerer {
   #newBackoff(): Backoff {
     return new Backoff({ firstMs: 100, maxMs: 5_000, random: this.#options.random });
   }
+}
+
+/** The drawer has drawn the key, so that for both KMEs the stream stood: one that misses its peer has lost it. */
+function saysStreamIsLost(error: KdiError): boolean {
+  return isKmeFault(error) || error.code === KdiErrorCode.peerNotConnected;
 }
 
 function asKdiError(thrown: unknown): KdiError {

@@ -238,26 +238,62 @@ describe('kdi-client/pool/answerer', () => {
     expect(answerer.lookUpsUnderWay).to.equal(0);
   });
 
-  it('gives a stream up whose KME is lost, and says so', async () => {
-    start();
+  const { connect, noQkdConnection, peerNotConnected } = KdiErrorCode;
+  for (const code of [connect, noQkdConnection, peerNotConnected]) {
+    it(`gives a stream up that its KME answers with ${code} six times in a row, with all that waits for it`, async () => {
+      start();
+      answerer.announceStream(STREAM);
+      await settle();
+      source.lookupError = code;
+      answerer.announceKeys([reference(0)]);
+      await settle();
+      await clock.advance(1_000);
+      answerer.announceKeys([reference(1)]);
+      await settle();
+      await clock.advance(4_000);
+      expect(heard.filter((said) => !said.startsWith('unfit'))).to.deep.equal([
+        'opened',
+        `pending ${code}`,
+        `pending ${code}`,
+        `lost ${code}`,
+        `never ${code}`,
+        `never ${code}`,
+      ]);
+      expect(source.streamsOpen).to.equal(0);
+      expect(answerer.pending).to.equal(0);
+      const { lookups } = source;
+      answerer.announceKeys([reference(2)]);
+      await settle();
+      expect(heard.at(-1), 'announced before the drawer heard of it').to.equal(`never ${KdiErrorCode.stream}`);
+      await clock.advance(60_000);
+      expect(source.lookups, 'nothing is asked of it any more').to.equal(lookups);
+    });
+  }
+
+  it('a key whose stream is given up while it is written down is not kept', async () => {
+    let written = (): void => {};
+    const ledger = {
+      spend: (ids: readonly Uint8Array[]) =>
+        new Promise<boolean[]>((resolve) => {
+          written = () => resolve(ids.map(() => true));
+        }),
+      close: async () => {},
+    };
+    start({}, { ledger });
     answerer.announceStream(STREAM);
     await settle();
-    source.lookupError = KdiErrorCode.connect;
-    answerer.announceKeys([reference(0)]);
-    await settle();
-    await clock.advance(10_000);
-    const { connect } = KdiErrorCode;
-    expect(heard).to.deep.equal([
-      'opened',
-      `pending ${connect}`,
-      `unfit ${connect}`,
-      `never ${connect}`,
-      `lost ${connect}`,
-    ]);
-    expect(source.streamsOpen).to.equal(0);
     answerer.announceKeys([reference(1)]);
     await settle();
-    expect(source.lookups, 'nothing is asked of it any more').to.equal(6);
+    source.lookupError = noQkdConnection;
+    answerer.announceKeys([reference(0)]);
+    await settle();
+    await clock.advance(4_000);
+    expect(heard.slice(-2)).to.deep.equal([`never ${noQkdConnection}`, `never ${noQkdConnection}`]);
+    written();
+    await settle();
+    expect(heard.filter((said) => said.startsWith('acked'))).to.deep.equal([]);
+    expect(store.status().keys).to.equal(0);
+    expect(() => source.handedOut[0]?.expose()).to.throw();
   });
 
   /** A KME that gives keys by ID. */
