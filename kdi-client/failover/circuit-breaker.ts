@@ -60,9 +60,9 @@ export class CircuitBreaker {
     }
     this.#failuresInARow++;
     const { clock, failureThreshold = 3 } = this.#options;
-    if (this.#openUntilMs !== undefined || this.#failuresInARow >= failureThreshold) {
-      this.#openUntilMs = clock.now() + this.#backoff.next();
-    }
+    // Of many calls that were under way together, those that end after it opened say nothing new: no longer rest for them.
+    if (this.#failuresInARow < failureThreshold || this.state === 'open') return;
+    this.#openUntilMs = clock.now() + this.#backoff.next();
   }
 }
 

@@ -3,11 +3,10 @@
  * the drawer's KME of the moment, and which one is not said: the keys of a
  * stream or a batch tell.
  */
-import { isKdiError, KdiErrorCode } from '../errors.ts';
+import { isKdiError, KdiError, KdiErrorCode } from '../errors.ts';
 import type {
   CallOptions,
   DeliveredKey,
-  KeySource,
   LookupStream,
   OpenLookupOptions,
   QkdKeyReference,
@@ -27,8 +26,13 @@ export interface FailoverLookupOptions {
 
 export class FailoverLookup implements LookupStream {
   readonly #options: FailoverLookupOptions;
-  /** Opened so far. None is closed before the end: a stream that was closed at a KME can't be opened there again. */
-  readonly #streams = new Map<Member, LookupStream>();
+  /**
+   * Opened so far, or being opened, for whoever asks meanwhile. None is closed before the end: a stream that was closed
+   * at a KME can't be opened there again.
+   */
+  readonly #streams = new Map<Member, Promise<LookupStream>>();
+  readonly #abort = new AbortController();
+  #announcement: StreamAnnouncement | undefined;
   /** The one that had the last key first. */
   #order: Member[];
 
@@ -37,10 +41,9 @@ export class FailoverLookup implements LookupStream {
     this.#order = [...options.members];
   }
 
-  /** Of the KME that is asked first. */
+  /** As the KME that is asked first granted it. */
   get announcement(): StreamAnnouncement | undefined {
-    const [first] = this.#order;
-    return first === undefined ? undefined : this.#streams.get(first)?.announcement;
+    return this.#announcement;
   }
 
   /**
@@ -50,13 +53,13 @@ export class FailoverLookup implements LookupStream {
    */
   async open(): Promise<void> {
     const errors: unknown[] = [];
-    let taken: Member | undefined;
+    let taken: readonly [Member, LookupStream] | undefined;
     for (const member of this.#order) {
       try {
-        const stream = await this.#streamAt(member, this.#options.open);
-        taken ??= member;
+        const stream = await this.#streamAt(member, {});
+        taken ??= [member, stream];
         if (stream.peerConnected === false) continue;
-        taken = member;
+        taken = [member, stream];
         break;
       } catch (error) {
         if (isKdiError(error, KdiErrorCode.aborted)) throw error;
@@ -64,16 +67,16 @@ export class FailoverLookup implements LookupStream {
       }
     }
     if (taken === undefined) throw tellingError(errors);
-    this.#prefer(taken);
+    this.#prefer(...taken);
   }
 
   async lookup(reference: QkdKeyReference, options: CallOptions = {}): Promise<DeliveredKey> {
     const errors: unknown[] = [];
     for (const member of [...this.#order]) {
       try {
-        const stream = await this.#streamAt(member, { ...this.#options.open, ...options });
+        const stream = await this.#streamAt(member, options);
         const key = await member.call(() => stream.lookup(reference, options));
-        this.#prefer(member);
+        this.#prefer(member, stream);
         return key;
       } catch (error) {
         if (isKdiError(error, KdiErrorCode.aborted) || !mayBeElsewhere(error, reference)) throw error;
@@ -84,24 +87,57 @@ export class FailoverLookup implements LookupStream {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#streams.values()].map((stream) => stream.close()));
+    this.#abort.abort();
+    // One that comes although it was given up is closed as well.
+    const opened = await Promise.all([...this.#streams.values()].map((stream) => stream.catch(() => undefined)));
+    await Promise.all(opened.map((stream) => stream?.close()));
   }
 
-  async #streamAt(member: Member, options: OpenLookupOptions): Promise<LookupStream> {
-    const known = this.#streams.get(member);
-    if (known !== undefined) return known;
-    const { source }: { source: KeySource } = member;
-    const open = () => source.openLookup(this.#options.drawerSaeId, options);
+  #streamAt(member: Member, { signal }: CallOptions): Promise<LookupStream> {
+    if (this.#abort.signal.aborted || signal?.aborted) return Promise.reject(aborted());
+    let stream = this.#streams.get(member);
+    if (stream === undefined) {
+      stream = this.#openAt(member);
+      this.#streams.set(member, stream);
+      stream.catch(() => this.#streams.delete(member));
+    }
+    return unlessAborted(stream, signal);
+  }
+
+  /** Whoever asked first may give up: others wait for it too. */
+  async #openAt(member: Member): Promise<LookupStream> {
+    const { source } = member;
+    const { drawerSaeId, open: options } = this.#options;
+    const signal = AbortSignal.any([this.#abort.signal, ...(options.signal === undefined ? [] : [options.signal])]);
+    const open = () => source.openLookup(drawerSaeId, { ...options, signal });
     // KMEs without streams are asked nothing yet.
-    const stream = source.needsStream ? await member.call(open) : await open();
-    this.#streams.set(member, stream);
-    return stream;
+    return source.needsStream ? await member.call(open) : await open();
   }
 
-  #prefer(member: Member): void {
+  #prefer(member: Member, { announcement }: LookupStream): void {
     this.#order = [member, ...this.#order.filter((other) => other !== member)];
+    this.#announcement = announcement;
     this.#options.onFound(member);
   }
+}
+
+/** What `promise` comes to, for one who may give up before the others. */
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  let onAbort = (): void => {};
+  const givenUp = new Promise<never>((_, reject) => {
+    onAbort = () => reject(aborted());
+    signal.addEventListener('abort', onAbort);
+  });
+  try {
+    return await Promise.race([promise, givenUp]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+function aborted(): KdiError {
+  return new KdiError(KdiErrorCode.aborted, 'the look-up was given up');
 }
 
 /** As `tellingError`; but a KME that is being rested may be the one that has the key, which a not-found elsewhere must not hide. */

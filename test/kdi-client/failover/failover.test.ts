@@ -9,10 +9,12 @@ import {
   type FailoverSourceOptions,
   KdiError,
   KdiErrorCode,
+  KdiMisuseError,
   type KeySource,
   type LookupStream,
 } from '../../../kdi-client/index.ts';
 import { SecretBytes } from '../../../tls-ext/bytes/index.ts';
+import { FakeSource } from '../support/fake-source.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
 
 const REFERENCE = { api: 'etsi014', drawer: 'siteA', keyId: new Uint8Array(16) } as const;
@@ -27,7 +29,9 @@ class ScriptedSource implements KeySource {
   lookupError: Code | undefined;
   opens = 0;
   lookups = 0;
+  lookupsOpened = 0;
   closed = 0;
+  oneBatchAtATime = false;
 
   constructor(kme: string) {
     this.kme = kme;
@@ -47,6 +51,7 @@ class ScriptedSource implements KeySource {
   }
 
   async openLookup(): Promise<LookupStream> {
+    this.lookupsOpened++;
     return {
       lookup: async () => {
         this.lookups++;
@@ -114,6 +119,21 @@ describe('kdi-client/failover/circuit-breaker', () => {
     breaker.record(failure);
     await clock.advance(1_000);
     expect(breaker.state, 'the rests begin with the first again').to.equal('half-open');
+  });
+
+  it('lets any number of requests through at once while it is closed', () => {
+    const breaker = new CircuitBreaker({ clock: new VirtualClock(), random: () => 1 });
+    expect([breaker.admit(), breaker.admit(), breaker.admit()]).to.deep.equal([true, true, true]);
+  });
+
+  it('many requests that fail together, as do the keys of a batch, are one reason to rest', async () => {
+    const clock = new VirtualClock();
+    const breaker = new CircuitBreaker({ clock, random: () => 1 });
+    for (let i = 0; i < 64; i++) breaker.record(new KdiError(KdiErrorCode.closed, 'lost'));
+    await clock.advance(999);
+    expect(breaker.state).to.equal('open');
+    await clock.advance(1);
+    expect(breaker.state).to.equal('half-open');
   });
 
   it('does not take an empty store, a missing peer or our own abort for a sick KME', () => {
@@ -197,6 +217,63 @@ describe('kdi-client/failover/failover-source', () => {
     expect((await (await source.openDraw('siteB')).draw(1))[0]!.metadata.kme).to.equal('a:1');
   });
 
+  it('a stand-in goes on while the first is rested, or blamed: a fresh stream would be at the stand-in again', async () => {
+    const source = failover({ failBackAfterMs: 500 });
+    const stream = await source.openDraw('siteB');
+    a.openError = KdiErrorCode.connect;
+    for (let i = 0; i < 3; i++) await source.openDraw('siteB');
+    const standIn = await source.openDraw('siteB');
+    stream.blame?.();
+    await clock.advance(500);
+    expect([source.health()[0]!.state, source.health()[0]!.blamed]).to.deep.equal(['open', false]);
+    expect(standIn.ended, 'rested').to.equal(false);
+    stream.blame?.();
+    await clock.advance(499);
+    expect([source.health()[0]!.state, source.health()[0]!.blamed]).to.deep.equal(['half-open', true]);
+    expect(standIn.ended, 'blamed').to.equal(false);
+    await clock.advance(1);
+    expect(standIn.ended).to.equal(true);
+  });
+
+  it('a stream at the first one, or by weight, does not end by itself', async () => {
+    const first = await failover().openDraw('siteB');
+    const second = await failover({ choose: 'weighted', random: () => 0.9 }).openDraw('siteB');
+    expect([first.kme, second.kme]).to.deep.equal(['a:1', 'b:1']);
+    await clock.advance(3_600_000);
+    expect([first.ended, second.ended]).to.deep.equal([false, false]);
+  });
+
+  it('a stream that is closed is closed at its KME, which hears of it no other way', async () => {
+    const kme = new FakeSource(clock);
+    const stream = await failover({ members: [{ source: kme }] }).openDraw('siteB');
+    expect(stream.announcement?.ksid, 'and is announced as that KME has it').to.deep.equal(new Uint8Array(16).fill(1));
+    await stream.close();
+    expect(kme.streamsOpen).to.equal(0);
+  });
+
+  it('given up: no other KME is asked, and none is said to have failed', async () => {
+    a.openError = KdiErrorCode.aborted;
+    expect(await codeOf(failover().openDraw('siteB'))).to.equal(KdiErrorCode.aborted);
+    expect(b.opens).to.equal(0);
+    expect(events).to.deep.equal([]);
+  });
+
+  it('a KME without keys, or a peer, for the moment has not failed; another one is asked all the same', async () => {
+    a.openError = KdiErrorCode.insufficientKey;
+    expect((await failover().openDraw('siteB')).kme).to.equal('b:1');
+    expect(events).to.deep.equal(['kme-chosen b:1']);
+  });
+
+  it('all of them without: a fault says more than an empty store, and that more than a rest', async () => {
+    const source = failover();
+    [a.openError, b.openError] = [KdiErrorCode.connect, KdiErrorCode.insufficientKey];
+    for (let i = 0; i < 3; i++) expect(await codeOf(source.openDraw('siteB'))).to.equal(KdiErrorCode.connect);
+    expect(await codeOf(source.openDraw('siteB'))).to.equal(KdiErrorCode.insufficientKey);
+    const other = failover({ members: [{ source: b }, { source: a }] });
+    for (let i = 0; i < 3; i++) expect(await codeOf(other.openDraw('siteB'))).to.equal(KdiErrorCode.connect);
+    expect(await codeOf(other.openDraw('siteB'))).to.equal(KdiErrorCode.insufficientKey);
+  });
+
   it('all of them down: the last error, then ERR_KDI_CIRCUIT_OPEN without asking', async () => {
     const source = failover();
     a.openError = KdiErrorCode.connect;
@@ -220,17 +297,22 @@ describe('kdi-client/failover/failover-source', () => {
     chance = 0.8;
     await source.openDraw('siteB');
     expect([a.opens, b.opens]).to.deep.equal([1, 1]);
+    chance = 0.75;
     b.openError = KdiErrorCode.connect;
     await source.openDraw('siteB');
     expect([a.opens, b.opens]).to.deep.equal([2, 2]);
   });
 
   it('look-ups go to the KME that knows the key, and first to the one that knew the last', async () => {
-    const stream = await failover().openLookup('siteA');
+    const source = failover();
+    const stream = await source.openLookup('siteA');
+    expect(a.lookupsOpened, 'nothing is asked before the first key').to.equal(0);
     a.lookupError = KdiErrorCode.keyNotFound;
     expect((await stream.lookup(REFERENCE)).metadata.kme).to.equal('b:1');
     expect((await stream.lookup(REFERENCE)).metadata.kme).to.equal('b:1');
     expect([a.lookups, b.lookups]).to.deep.equal([1, 2]);
+    expect(source.kme).to.equal('b:1');
+    expect(events, 'once').to.deep.equal(['kme-chosen b:1']);
     b.lookupError = KdiErrorCode.connect;
     expect(await codeOf(stream.lookup(REFERENCE)), 'the one that is down may have it').to.equal(KdiErrorCode.connect);
   });
@@ -259,6 +341,16 @@ describe('kdi-client/failover/failover-source', () => {
     await clock.advance(2_000);
     await source.openDraw('siteB');
     expect(events.slice(-2)).to.deep.equal(['kme-restored a:1', 'kme-chosen a:1']);
+  });
+
+  it('draws one batch at a time where one of them would forget the batch before', () => {
+    expect(failover().oneBatchAtATime).to.equal(false);
+    b.oneBatchAtATime = true;
+    expect(failover().oneBatchAtATime).to.equal(true);
+  });
+
+  it('needs a KME', () => {
+    expect(() => failover({ members: [] })).to.throw(KdiMisuseError);
   });
 
   it('closes them all; mixes no APIs', async () => {
