@@ -186,8 +186,14 @@ export type LogEvent =
       /** Lines like this one that were held back before it. */
       readonly suppressed?: number;
     }
-  /** The ledger of used keys can't be written. */
-  | { readonly event: 'ledger'; readonly code: string; readonly error: string; readonly message: string }
+  /** The ledger of used keys can't be written, or is written again. */
+  | {
+      readonly event: 'ledger';
+      readonly state: 'failed' | 'written';
+      readonly code?: string;
+      readonly error?: string;
+      readonly message: string;
+    }
   /** Something that an operator should mend, such as a key file that others may read. */
   | { readonly event: 'warning'; readonly service: string; readonly message: string }
   | { readonly event: 'draining'; readonly signal: string; readonly connections: number }

@@ -130,28 +130,35 @@ export async function openLedger(path: string | undefined): Promise<SpentLedger>
 }
 
 /**
- * The ledger, which tells the log of its first failure: without it no key is used any more, and that would look
- * like a key manager that gives none. `FileLedger` does not recover, so a restart is what helps.
+ * The ledger, which tells the log when it fails, when something else is in the way than before, and when it works
+ * again: meanwhile no key is used, and that would look like a key manager that gives none.
  */
 export function toldLedger(ledger: SpentLedger, log: EventLog): SpentLedger {
-  let silent = false;
+  /** What was in the way last; undefined while it works. */
+  let said: string | undefined;
+  let closing = false;
   return {
     async spend(ids) {
       try {
-        return await ledger.spend(ids);
-      } catch (error) {
-        if (!silent) {
-          const code = errorCode(error) ?? ProxyErrorCode.internal;
-          const message = 'no QKD key is used any more: mend what is wrong with the ledger, and start again';
-          log.error({ event: 'ledger', code, error: errorText(error), message });
+        const spent = await ledger.spend(ids);
+        if (said !== undefined && !closing)
+          log.info({ event: 'ledger', state: 'written', message: 'the ledger is written again: QKD keys are used' });
+        said = undefined;
+        return spent;
+      } catch (thrown) {
+        const error = errorText(thrown);
+        if (said !== error && !closing) {
+          const code = errorCode(thrown) ?? ProxyErrorCode.internal;
+          const message = 'no QKD key is used until the ledger can be written again; this is tried with every new key';
+          log.error({ event: 'ledger', state: 'failed', code, error, message });
         }
-        silent = true;
-        throw error;
+        said = error;
+        throw thrown;
       }
     },
     close() {
       // What is cut short by the end is no failure.
-      silent = true;
+      closing = true;
       return ledger.close();
     },
   };

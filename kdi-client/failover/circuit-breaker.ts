@@ -76,6 +76,7 @@ const NO_FAULTS: ReadonlySet<KdiErrorCode> = new Set([
   KdiErrorCode.stream,
   KdiErrorCode.quota,
   KdiErrorCode.config,
+  KdiErrorCode.ledger,
 ]);
 
 /** Whether an error says that the KME itself is unfit, so that another one would do better. */

@@ -5,15 +5,20 @@
  * never resolved. Damage anywhere else is an error, for a ledger that forgot
  * something silently would be none.
  *
+ * After a failed write nobody knows what is in the file. Nothing is spent then
+ * until all that is known, here and in the file that is there by now, stands in
+ * a whole new one, under the lock.
+ *
  * File: magic (16 bytes), then records of 44 bytes: name (32), expiry as
  * milliseconds since the epoch (u64), first 4 bytes of SHA-256 of the two.
  */
 import { createHash } from 'node:crypto';
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import type { BigIntStats } from 'node:fs';
+import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { bytesEqual } from '../../tls-ext/bytes/index.ts';
 import { KdiError, KdiErrorCode } from '../errors.ts';
-import { lockForThisProcess } from './process-lock.ts';
+import { lockForThisProcess, type ProcessLock } from './process-lock.ts';
 import { DEFAULT_LEDGER_RETENTION_MS, ExpiringNames, LEDGER_ID_BYTES, type SpentLedger } from './spent-ledger.ts';
 
 export interface FileLedgerOptions {
@@ -30,6 +35,8 @@ const RECORD_BYTES = LEDGER_ID_BYTES + 8 + CHECKSUM_BYTES;
 const MAX_FILE_BYTES = 2 ** 30;
 /** Rewritten without its expired records once these are this many, and more than half. */
 const COMPACT_FROM_RECORDS = 65_536;
+/** Between two tries to write a ledger again that failed. */
+const RETRY_MS = 1_000;
 
 interface Pending {
   readonly records: Uint8Array;
@@ -37,35 +44,45 @@ interface Pending {
   reject(error: unknown): void;
 }
 
+interface LedgerFile {
+  readonly handle: FileHandle;
+  /** Which file it is, whatever its path leads to later. */
+  readonly identity: string;
+}
+
 export class FileLedger implements SpentLedger {
   readonly #options: FileLedgerOptions;
+  /** All that was ever spent here, and whatever was tried in vain. */
   readonly #names: ExpiringNames;
-  readonly #unlock: () => Promise<void>;
-  #file: FileHandle;
+  readonly #lock: ProcessLock;
+  #file: LedgerFile;
   #recordsInFile: number;
   #pending: Pending[] = [];
   #flushing: Promise<void> | undefined;
   #broken: KdiError | undefined;
+  #recovering: Promise<void> | undefined;
+  #triedAtMs: number | undefined;
+  #closed = false;
 
   /** Opens or creates the ledger, mode 0600. Rejects with `ERR_KDI_LEDGER` if it is damaged, or in use by another process. */
   static async open(options: FileLedgerOptions): Promise<FileLedger> {
     const { path, nowMs, retentionMs = DEFAULT_LEDGER_RETENTION_MS } = options;
-    let unlock = async (): Promise<void> => {};
+    let lock: ProcessLock | undefined;
     try {
-      unlock = await lockForThisProcess(path);
+      lock = await lockForThisProcess(path);
       const names = new ExpiringNames(nowMs, retentionMs);
       await load(path, names, nowMs());
-      return new FileLedger(options, names, await rewrite(path, names), unlock);
+      return new FileLedger(options, names, await rewrite(path, names), lock);
     } catch (error) {
-      await unlock();
-      throw error instanceof KdiError ? error : ledgerError(path, error);
+      await lock?.release();
+      throw ledgerError(path, error);
     }
   }
 
-  private constructor(options: FileLedgerOptions, names: ExpiringNames, file: FileHandle, unlock: () => Promise<void>) {
+  private constructor(options: FileLedgerOptions, names: ExpiringNames, file: LedgerFile, lock: ProcessLock) {
     this.#options = options;
     this.#names = names;
-    this.#unlock = unlock;
+    this.#lock = lock;
     this.#file = file;
     this.#recordsInFile = names.size;
   }
@@ -76,7 +93,8 @@ export class FileLedger implements SpentLedger {
   }
 
   async spend(ids: readonly Uint8Array[]): Promise<readonly boolean[]> {
-    if (this.#broken !== undefined) throw this.#broken;
+    if (this.#broken !== undefined) await this.#recover(this.#broken);
+    if (this.#closed) throw new KdiError(KdiErrorCode.ledger, CLOSED);
     const { nowMs, retentionMs = DEFAULT_LEDGER_RETENTION_MS } = this.#options;
     const expiresAtMs = nowMs() + retentionMs;
     const spent = ids.map((id) => this.#names.add(id, expiresAtMs));
@@ -88,11 +106,15 @@ export class FileLedger implements SpentLedger {
 
   /** After everything that was begun is on the disk. */
   async close(): Promise<void> {
-    await this.#flushing?.catch(() => {});
-    if (this.#broken?.message === CLOSED) return;
-    this.#broken = new KdiError(KdiErrorCode.ledger, CLOSED);
-    await this.#file.close();
-    await this.#unlock();
+    for (let busy = this.#busy; busy !== undefined; busy = this.#busy) await busy.catch(() => {});
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#file.handle.close();
+    await this.#lock.release();
+  }
+
+  get #busy(): Promise<void> | undefined {
+    return this.#recovering ?? this.#flushing;
   }
 
   #append(records: Uint8Array): Promise<void> {
@@ -103,18 +125,22 @@ export class FileLedger implements SpentLedger {
   }
 
   async #flush(): Promise<void> {
+    const { path } = this.#options;
     while (this.#pending.length > 0) {
       const batch = this.#pending.splice(0);
       try {
         if (this.#broken !== undefined) throw this.#broken;
-        await this.#file.appendFile(Buffer.concat(batch.map(({ records }) => records)));
-        await this.#file.datasync();
+        const { handle, identity } = this.#file;
+        await handle.appendFile(Buffer.concat(batch.map(({ records }) => records)));
+        await handle.datasync();
+        // The next process reads what the path leads to, and nothing else.
+        if (identityOf(await stat(path, { bigint: true }).catch(() => undefined)) !== identity)
+          throw new Error('it was removed, or replaced by another file');
         this.#recordsInFile += batch.reduce((sum, { records }) => sum + records.length / RECORD_BYTES, 0);
         for (const { resolve } of batch) resolve();
         await this.#compactIfWorthIt();
       } catch (error) {
-        // What is in the file is not known any more: no more keys are spent by this process.
-        this.#broken ??= ledgerError(this.#options.path, error);
+        this.#broken ??= ledgerError(path, error);
         for (const { reject } of batch) reject(this.#broken);
       }
     }
@@ -127,7 +153,40 @@ export class FileLedger implements SpentLedger {
     const old = this.#file;
     this.#file = await rewrite(this.#options.path, this.#names);
     this.#recordsInFile = this.#names.size;
-    await old.close();
+    await old.handle.close();
+  }
+
+  /** Rejects while the ledger can't be written, with what is in the way now; `broken` if it is too early for another try. */
+  #recover(broken: KdiError): Promise<void> {
+    const nowMs = this.#options.nowMs();
+    // A wall clock may be set back.
+    const early = this.#triedAtMs !== undefined && Math.abs(nowMs - this.#triedAtMs) < RETRY_MS;
+    if (this.#recovering === undefined && (early || this.#closed)) return Promise.reject(broken);
+    this.#recovering ??= this.#writeAnew().finally(() => {
+      this.#recovering = undefined;
+    });
+    return this.#recovering;
+  }
+
+  async #writeAnew(): Promise<void> {
+    const { path, nowMs } = this.#options;
+    // What was waiting is rejected first.
+    await this.#flushing;
+    this.#triedAtMs = nowMs();
+    try {
+      await this.#lock.confirm();
+      // Where our lock was gone, another process may have had the ledger meanwhile.
+      await load(path, this.#names, nowMs());
+      const old = this.#file;
+      this.#file = await rewrite(path, this.#names);
+      this.#recordsInFile = this.#names.size;
+      this.#broken = undefined;
+      // Its disk may be gone.
+      await old.handle.close().catch(() => {});
+    } catch (error) {
+      this.#broken = ledgerError(path, error);
+      throw this.#broken;
+    }
   }
 }
 
@@ -182,13 +241,14 @@ async function load(path: string, names: ExpiringNames, nowMs: number): Promise<
 }
 
 /** Writes `names` as a whole new file in place of the old one, and keeps it open for appending. */
-async function rewrite(path: string, names: ExpiringNames): Promise<FileHandle> {
+async function rewrite(path: string, names: ExpiringNames): Promise<LedgerFile> {
   const temporary = `${path}.new`;
   const file = await open(temporary, 'w', 0o600);
   try {
     const records = [...names.entries()].map(([id, expiresAtMs]) => recordOf(id, expiresAtMs));
     await file.writeFile(Buffer.concat([MAGIC, ...records]));
     await file.datasync();
+    const identity = identityOf(await file.stat({ bigint: true })) as string;
     await rename(temporary, path);
     const folder = await open(dirname(path), 'r');
     try {
@@ -196,7 +256,7 @@ async function rewrite(path: string, names: ExpiringNames): Promise<FileHandle> 
     } finally {
       await folder.close();
     }
-    return file;
+    return { handle: file, identity };
   } catch (error) {
     await file.close();
     await rm(temporary, { force: true });
@@ -204,7 +264,12 @@ async function rewrite(path: string, names: ExpiringNames): Promise<FileHandle> 
   }
 }
 
+function identityOf(stats: BigIntStats | undefined): string | undefined {
+  return stats && `${stats.dev}:${stats.ino}`;
+}
+
 function ledgerError(path: string, cause: unknown): KdiError {
+  if (cause instanceof KdiError) return cause;
   return new KdiError(KdiErrorCode.ledger, `ledger ${path} can't be used: ${reasonOf(path, cause)}`, { cause });
 }
 

@@ -9,33 +9,65 @@ import { open, readdir, readFile, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { KdiError, KdiErrorCode } from '../errors.ts';
 
+export interface ProcessLock {
+  /**
+   * Makes the lock again where its file is gone, with the folder it was in, and looks for others as at first. Rejects as
+   * `lockForThisProcess` does.
+   */
+  confirm(): Promise<void>;
+  release(): Promise<void>;
+}
+
 /**
- * What gives the lock back. Rejects with `ERR_KDI_LEDGER` where another process, or this one, has it; with the system's
- * error where the folder can't be written.
+ * Rejects with `ERR_KDI_LEDGER` where another process, or this one, has the lock; with the system's error where the folder
+ * can't be written.
  */
-export async function lockForThisProcess(path: string): Promise<() => Promise<void>> {
-  const prefix = `${basename(path)}.lock.`;
-  const lockPath = (owner: string): string => join(dirname(path), prefix + owner);
+export async function lockForThisProcess(path: string): Promise<ProcessLock> {
   const self = await processName(process.pid);
+  if (!(await makeLock(path, self))) throw inUse(path, self);
+  return {
+    confirm: async () => {
+      await makeLock(path, self);
+    },
+    release: () => rm(lockPath(path, self), { force: true }),
+  };
+}
+
+/** False if it is there already: this process has it. Leaves none behind that it made in vain. */
+async function makeLock(path: string, self: string): Promise<boolean> {
+  let made = true;
   try {
-    await (await open(lockPath(self), 'wx', 0o600)).close();
+    await (await open(lockPath(path, self), 'wx', 0o600)).close();
   } catch (error) {
-    throw (error as NodeJS.ErrnoException).code === 'EEXIST' ? inUse(path, self) : error;
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    made = false;
   }
-  const unlock = (): Promise<void> => rm(lockPath(self), { force: true });
   try {
-    for (const entry of await readdir(dirname(path))) {
-      const owner = entry.startsWith(prefix) ? entry.slice(prefix.length) : self;
-      if (owner === self) continue;
-      if (owner !== '' && (await processName(pidOf(owner))) === owner) throw inUse(path, owner);
-      // Left behind by a process that crashed. One that can't be removed does no harm.
-      await rm(lockPath(owner)).catch(() => {});
-    }
-    return unlock;
+    await expectNoOther(path, self);
   } catch (error) {
-    await unlock();
+    if (made) await rm(lockPath(path, self), { force: true });
     throw error;
   }
+  return made;
+}
+
+async function expectNoOther(path: string, self: string): Promise<void> {
+  const prefix = lockPrefix(path);
+  for (const entry of await readdir(dirname(path))) {
+    const owner = entry.startsWith(prefix) ? entry.slice(prefix.length) : self;
+    if (owner === self) continue;
+    if (owner !== '' && (await processName(pidOf(owner))) === owner) throw inUse(path, owner);
+    // Left behind by a process that crashed. One that can't be removed does no harm.
+    await rm(lockPath(path, owner)).catch(() => {});
+  }
+}
+
+function lockPrefix(path: string): string {
+  return `${basename(path)}.lock.`;
+}
+
+function lockPath(path: string, owner: string): string {
+  return join(dirname(path), lockPrefix(path) + owner);
 }
 
 function inUse(path: string, owner: string): KdiError {

@@ -13,15 +13,43 @@ const diskFull: SpentLedger = {
 };
 
 describe('a ledger that fails', () => {
-  it('is told of once, and not when it is being closed', async () => {
+  it('is told of once, and again for another reason, and when it works again, but not when it is being closed', async () => {
     const { log, all } = captured();
-    const ledger = toldLedger(diskFull, log);
+    let problem: string | undefined = 'no space is left';
+    const ledger = toldLedger(
+      {
+        spend: async (ids) => {
+          if (problem !== undefined) throw new KdiError(KdiErrorCode.ledger, problem);
+          return ids.map(() => true);
+        },
+        close: async () => {},
+      },
+      log,
+    );
+    const spend = () => ledger.spend([new Uint8Array(32)]);
     for (let i = 0; i < 3; i++) {
-      const error = await ledger.spend([new Uint8Array(32)]).catch((reason) => reason);
+      const error = await spend().catch((reason) => reason);
       expect(error).to.include({ code: 'ERR_KDI_LEDGER' });
     }
+    const failed = { level: 'error', state: 'failed', code: 'ERR_KDI_LEDGER' };
     expect(all()).to.have.length(1);
-    expect(all()[0]).to.include({ level: 'error', code: 'ERR_KDI_LEDGER', error: 'no space is left' });
+    expect(all()[0]).to.include({ ...failed, error: 'no space is left' });
+    problem = 'it is in use';
+    await spend().catch(() => {});
+    problem = undefined;
+    await spend();
+    await spend();
+    problem = 'it is in use';
+    await spend().catch(() => {});
+    expect(
+      all()
+        .slice(1)
+        .map(({ state, error }) => [state, error]),
+    ).to.deep.equal([
+      ['failed', 'it is in use'],
+      ['written', undefined],
+      ['failed', 'it is in use'],
+    ]);
     const closing = captured();
     const other = toldLedger(diskFull, closing.log);
     await other.close();

@@ -136,13 +136,14 @@ describe('kdi-client/failover/circuit-breaker', () => {
     expect(breaker.state).to.equal('half-open');
   });
 
-  it('does not take an empty store, a missing peer or our own abort for a sick KME', () => {
+  it('does not take an empty store, a missing peer, our own abort or our own ledger for a sick KME', () => {
     const breaker = new CircuitBreaker({ clock: new VirtualClock(), random: () => 1, failureThreshold: 1 });
     for (const code of [
       KdiErrorCode.insufficientKey,
       KdiErrorCode.peerNotConnected,
       KdiErrorCode.keyNotFound,
       KdiErrorCode.aborted,
+      KdiErrorCode.ledger,
     ]) {
       breaker.record(new KdiError(code, code));
       expect(breaker.state, code).to.equal('closed');
