@@ -75,6 +75,7 @@ export const certsCommand: CommandModule = {
 
 const dirOption = {
   type: 'string',
+  requiresArg: true,
   defaultDescription: '"."',
   describe: 'Folder of the CA; made with mode 0700 if missing',
 } as const;
@@ -95,14 +96,27 @@ function initOptions(parser: Argv): Argv<InitArguments> {
     .usage('$0 certs init [options]\n\nMakes ca.pem and ca.key (mode 0600). Existing files are not overwritten.')
     .option('dir', dirOption)
     .option('algorithm', algorithmOption)
-    .option('name', { type: 'string', defaultDescription: '"qstunnel CA"', describe: 'Common name of the CA' })
+    .option('name', {
+      type: 'string',
+      requiresArg: true,
+      defaultDescription: '"qstunnel CA"',
+      describe: 'Common name of the CA',
+    })
     .option('days', {
       type: 'number',
       requiresArg: true,
       default: DEFAULT_CA_VALIDITY_DAYS,
       describe: 'Days that it is valid',
     })
+    .check((argv) => checkDays(argv as unknown as InitArguments))
     .example('$0 certs init --dir pki --name "Edge lab CA"', 'make pki/ca.pem and pki/ca.key') as Argv<InitArguments>;
+}
+
+const MAX_DAYS = 36_500;
+
+function checkDays({ days }: { readonly days: number }): true {
+  if (!(days > 0 && days <= MAX_DAYS)) throw usage(`--days is a number above 0, and at most ${MAX_DAYS}`);
+  return true;
 }
 
 async function init({ dir = '.', name = 'qstunnel CA', days, algorithm }: InitArguments): Promise<void> {
@@ -146,6 +160,7 @@ function issueOptions(parser: Argv): Argv<IssueArguments> {
       default: DEFAULT_LEAF_VALIDITY_DAYS,
       describe: 'Days that it is valid',
     })
+    .check((argv) => checkDays(argv as unknown as IssueArguments))
     .example('$0 certs issue siteA --dir pki', 'for the proxy of SAE siteA')
     .example('$0 certs issue siteA --dir pki --algorithm ml-dsa-65', 'the same, with post-quantum signatures')
     .example(

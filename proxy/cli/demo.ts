@@ -23,9 +23,10 @@ export const demoCommand: CommandModule<object, DemoArguments> = {
         default: false,
         describe: 'Leave everything running until Ctrl-C, and print what to try',
       })
-      .option('length', { type: 'number', default: 25, describe: 'Length of the fibre in km' })
+      .option('length', { type: 'number', requiresArg: true, default: 25, describe: 'Length of the fibre in km' })
       .option('eve', {
         type: 'number',
+        requiresArg: true,
         default: 0.25,
         describe: 'Fraction of the pulses that the eavesdropper intercepts',
       })

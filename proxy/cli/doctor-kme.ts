@@ -164,6 +164,7 @@ async function examinationOptions(argv: KmeArguments): Promise<KmeExaminationOpt
   expectOnce(argv);
   const sae = saeOf('sae', argv.sae, 'siteA');
   const peerSae = saeOf('peer-sae', argv.peerSae, 'siteB');
+  const known = knownQuirks(argv);
   const plain = argv.unsafePlaintextKme;
   const own = plain ? undefined : await tlsOf('', argv);
   const idle = PEER_OPTIONS.find((name) => argv[name]);
@@ -186,7 +187,7 @@ async function examinationOptions(argv: KmeArguments): Promise<KmeExaminationOpt
     own: { url: argv.url, saeId: sae, ...(own === undefined ? {} : { tls: own }) },
     peerSaeId: peerSae,
     ...(argv.peer === undefined ? {} : { peer: { url: argv.peer, ...(peer === undefined ? {} : { tls: peer }) } }),
-    known: knownQuirks(argv),
+    known,
     unsafePlainTcp: plain,
     nowMs: Date.now(),
   };

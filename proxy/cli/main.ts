@@ -146,10 +146,17 @@ async function buildParser(args: readonly string[], version: string): Promise<Ar
 function checkValues(argv: Readonly<Record<string, unknown>>): true {
   for (const [name, value] of Object.entries(argv)) {
     if (name === '_' || name === '$0') continue;
+    if (isParts(value))
+      checkValues(Object.fromEntries(Object.entries(value).map(([key, part]) => [`${name}.${key}`, part])));
     if ([value].flat().some(Number.isNaN)) throw usageError(`--${name} needs a number`);
     if (value === '' || (Array.isArray(value) && value.includes(''))) throw usageError(`--${name} needs a value`);
   }
   return true;
+}
+
+/** Of `--rekey-after.time` and its like yargs makes one object. */
+function isParts(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** What yargs hands to `fail`, in so far as its types don't say it. */
@@ -168,6 +175,9 @@ const BAD_CHOICE = /Argument: (\S+), Given: (.*), Choices: (.*)$/;
 
 function parsingFailure(message: string, args: readonly string[], usage: Usage): CliError {
   const unknown = UNKNOWN.exec(message);
+  const bare = /^Not enough arguments following: (.*)$/.exec(message);
+  const negative = unknown === null && bare === null ? undefined : negativeText(args, usage);
+  if (negative !== undefined) return usageError(negative);
   if (unknown !== null) {
     // The camelCase twin of an option is not something that the user wrote.
     const words = (unknown[1] as string).split(', ');
@@ -180,11 +190,18 @@ function parsingFailure(message: string, args: readonly string[], usage: Usage):
     const form = usage.getUsage()[0]?.[0]?.split('\n')[0]?.replace('$0', 'qstunnel');
     return usageError(`an argument is missing; ${form === undefined ? SEE_HELP : `write ${form}`}`);
   }
-  const bare = /^Not enough arguments following: (.*)$/.exec(message);
   if (bare !== null) return usageError(`--${bare[1]} needs a value`);
   const choice = BAD_CHOICE.exec(message);
   if (choice !== null) return usageError(`--${choice[1]} is ${choice[2]}, allowed: ${choice[3]?.replaceAll('"', '')}`);
   return usageError(message.charAt(0).toLowerCase() + message.slice(1).replace(/\s*\n\s*/g, ' '));
+}
+
+/** yargs takes `-1s` behind an option for the flags 1 and s. */
+function negativeText(args: readonly string[], usage: Usage): string | undefined {
+  const at = args.findIndex((arg, i) => /^-[\d.]/.test(arg) && args[i - 1]?.startsWith('--'));
+  const option = optionName(args[at - 1] ?? '');
+  const description = usage.getDescriptions()[option];
+  return description && `--${option} can not be ${args[at]}; it is: ${description}`;
 }
 
 /** Says what to write instead of an argument that nobody knows. */

@@ -109,7 +109,7 @@ function yargsOption(schema: z.core.$ZodType): Options {
     const type = schema.element instanceof z.ZodNumber ? 'number' : 'string';
     return { type, array: true, describe: `${describe}; repeatable`, ...choices };
   }
-  return { type: 'string', describe };
+  return { type: 'string', requiresArg: true, describe };
 }
 
 /**
