@@ -120,11 +120,6 @@ export class Answerer {
     return this.#lookUpsUnderWay;
   }
 
-  /** Whether our KME answers, as far as open streams and fetches tell. */
-  get kmeReachable(): boolean {
-    return [...this.#streams.values()].every((stream) => stream.lookup !== undefined);
-  }
-
   /** The drawer announced a stream (004). Announced again, after a reconnect, it is confirmed at once. */
   announceStream(announcement: StreamAnnouncement): void {
     if (this.#closed || !this.#options.source.needsStream) return;

@@ -2,6 +2,7 @@
 import { bothRoles } from './explained-both-roles.ts';
 import { client } from './explained-client.ts';
 import { endpoint } from './explained-endpoint.ts';
+import { kdiClient } from './explained-kdi-client.ts';
 import { keyChannel } from './explained-key-channel.ts';
 import { records } from './explained-records.ts';
 import { server } from './explained-server.ts';
@@ -22,4 +23,5 @@ export const explained: readonly Explained[] = [
   ...bothRoles,
   ...endpoint,
   ...keyChannel,
+  ...kdiClient,
 ];

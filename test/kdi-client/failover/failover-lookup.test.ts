@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { expect } from 'chai';
 import {
   type KdiErrorCode as Code,
@@ -166,6 +167,17 @@ describe('kdi-client/failover/failover-lookup: a 004 stream', () => {
     await stream.close();
   });
 
+  it('is opened for the next key at a KME where it could not be opened for the last', async () => {
+    a.drawerIsHere = true;
+    const stream = await source.openLookup('siteA', { announcement: ANNOUNCEMENT });
+    [a.drawerIsHere, b.drawerIsHere] = [false, true];
+    b.openError = KdiErrorCode.connect;
+    expect(await codeOf(stream.lookup(reference(0)))).to.equal(KdiErrorCode.connect);
+    b.openError = undefined;
+    expect(await take(stream, 0)).to.deep.equal(reference(0));
+    await stream.close();
+  });
+
   it('a key that is given up while the stream is opened for it: others that wait for the same get theirs', async () => {
     const abort = new AbortController();
     a.drawerIsHere = true;
@@ -177,6 +189,7 @@ describe('kdi-client/failover/failover-lookup: a 004 stream', () => {
     await settle();
     abort.abort();
     expect(await givenUp).to.equal(KdiErrorCode.aborted);
+    expect(getEventListeners(abort.signal, 'abort'), 'of one that may live as long as the process').to.have.length(0);
     b.letGo();
     expect(await other).to.deep.equal(reference(1));
     expect(await codeOf(stream.lookup(reference(2), { signal: abort.signal })), 'and one that comes too late').to.equal(

@@ -1,39 +1,18 @@
 import { expect } from 'chai';
 import {
-  Answerer,
+  type Answerer,
   type AnswererOptions,
   AnswererStore,
   type AnswererStoreOptions,
   KdiError,
   KdiErrorCode,
   type QkdKeyReference,
-  referenceText,
 } from '../../../kdi-client/index.ts';
 import { hexOf } from '../../../tls-ext/bytes/index.ts';
 import { FakeSource, keyOf } from '../support/fake-source.ts';
 import { settle, VirtualClock } from '../support/virtual-clock.ts';
+import { AnswererBench, KSID, reference, STREAM } from './answerer-bench.ts';
 
-const KSID = new Uint8Array(16).fill(9);
-const STREAM = {
-  ksid: KSID,
-  qos: {
-    keyChunkSizeBytes: 32,
-    maxBps: 0,
-    minBps: 0,
-    jitterBps: 0,
-    priority: 0,
-    timeoutMs: 1,
-    ttlSeconds: 0,
-    metadataMimetype: '',
-  },
-};
-const reference = (index: number, drawer = 'siteA'): QkdKeyReference => ({
-  api: 'etsi004',
-  drawer,
-  ksid: KSID,
-  index,
-  slice: 0,
-});
 const delivered = (of: QkdKeyReference, expiresAtMs?: number) => ({
   reference: of,
   secret: keyOf(of),
@@ -124,47 +103,13 @@ describe('kdi-client/pool/answerer', () => {
   let store: AnswererStore;
   let answerer: Answerer;
   let heard: string[];
-  let agree: boolean;
+  let bench: AnswererBench;
 
   function start(options: Partial<AnswererOptions> = {}, storeOptions: Partial<AnswererStoreOptions> = {}): void {
-    clock = new VirtualClock();
-    source = new FakeSource(clock);
-    store = new AnswererStore({ clock, ...storeOptions });
-    heard = [];
-    agree = true;
-    answerer = new Answerer({
-      source,
-      drawerSaeId: 'siteA',
-      store,
-      clock,
-      random: () => 0.5,
-      hooks: {
-        streamOpened: () => heard.push('opened'),
-        streamFailed: (_ksid, error) => heard.push(`failed ${error.code}`),
-        streamLost: (_ksid, error) => heard.push(`lost ${error.code}`),
-        keyFetched: (of, secret) => {
-          expect(hexOf(secret.expose())).to.equal(hexOf(keyOf(of, source.seed).expose()));
-          heard.push(`${agree ? 'acked' : 'mismatch'} ${referenceText(of).split(':').at(-2)}`);
-          return agree;
-        },
-        keyUnavailable: (_of, error, final) => heard.push(`${final ? 'never' : 'pending'} ${error.code}`),
-        kmeUnfit: (error) => heard.push(`unfit ${error.code}`),
-      },
-      ...options,
-    });
+    bench = new AnswererBench({ answerer: options, store: storeOptions });
+    ({ clock, source, store, answerer, heard } = bench);
   }
-  afterEach(async () => {
-    source.letGo();
-    await answerer.close();
-    store.close();
-    await settle();
-    expect(clock.pending, 'timers left').to.equal(0);
-    expect(source.streamsOpen, 'streams left open').to.equal(0);
-    expect(
-      source.handedOut.filter((secret) => !secret.wiped),
-      'secrets not wiped',
-    ).to.have.length(0);
-  });
+  afterEach(() => bench.close());
 
   it('opens the announced stream and fetches announced keys ahead', async () => {
     start();
@@ -372,7 +317,7 @@ describe('kdi-client/pool/answerer', () => {
 
   it('drops a key whose check value differs', async () => {
     start();
-    agree = false;
+    bench.agree = false;
     source.seed = 'other';
     answerer.announceStream(STREAM);
     await settle();
