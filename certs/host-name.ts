@@ -1,5 +1,5 @@
 /** Whether a certificate names a host (RFC 9525): subject alternative names only, the common name is not asked. */
-import { BlockList, isIP, isIPv6 } from 'node:net';
+import { BlockList, isIP, isIPv6, SocketAddress } from 'node:net';
 import type { Certificate } from './certificate.ts';
 
 /** `host` is a DNS name (a trailing dot is ignored) or an IP address, IPv6 with or without brackets. */
@@ -30,6 +30,5 @@ function isAddress(octets: Uint8Array, address: string): boolean {
 export function ipAddressText(octets: Uint8Array): string {
   if (octets.length === 4) return octets.join('.');
   const groups = Buffer.from(octets).toString('hex').match(/.{4}/g) ?? [];
-  // The URL parser shortens it.
-  return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1);
+  return new SocketAddress({ address: groups.join(':'), family: 'ipv6' }).address;
 }

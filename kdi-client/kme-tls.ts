@@ -1,6 +1,6 @@
 /** TLS towards a key manager: mutual authentication, and which KME is the right one. */
 import { createHash } from 'node:crypto';
-import { isIP } from 'node:net';
+import { isIP, isIPv6, SocketAddress } from 'node:net';
 import { type ConnectionOptions, checkServerIdentity, type PeerCertificate } from 'node:tls';
 import { KdiError, KdiErrorCode } from './errors.ts';
 
@@ -79,18 +79,25 @@ function checkKme(tls: KmeTls, name: string, certificate: PeerCertificate): Erro
 }
 
 /**
- * CN, serial number and SANs (DNS, URI, IP) of a certificate. GS QKD 014 names
- * no field for the KME's ID. Node quotes names with special characters, and a
- * name could hold what looks like another one: quoted ones are left out.
+ * CN, serial number and SANs of a certificate: GS QKD 014 names no field for
+ * the KME's ID.
  */
 function certificateNames(certificate: PeerCertificate): string[] {
   const subject = certificate.subject as unknown as Record<string, string | string[] | undefined> | undefined;
-  const alternative = (certificate.subjectaltname ?? '')
+  const alternative = alternativeNames(certificate.subjectaltname);
+  return [...[subject?.CN, subject?.serialNumber].flatMap((entry) => entry ?? []), ...alternative];
+}
+
+/**
+ * SANs (DNS, URI, IP) of a certificate as node writes them in one line, addresses as people write them. Node quotes
+ * names with special characters, and a name could hold what looks like another one: quoted ones are left out.
+ */
+export function alternativeNames(subjectAltName: string | undefined): string[] {
+  return (subjectAltName ?? '')
     .replace(/"(?:[^"\\]|\\.)*"/g, '')
     .split(', ')
-    .map((entry) => /^(?:DNS|URI|IP Address):(.+)$/.exec(entry)?.[1])
-    .filter((entry) => entry !== undefined);
-  return [...[subject?.CN, subject?.serialNumber].flatMap((entry) => entry ?? []), ...alternative];
+    .flatMap((entry) => /^(?:DNS|URI|IP Address):(.+)$/.exec(entry)?.[1] ?? [])
+    .map((name) => (isIPv6(name) ? new SocketAddress({ address: name, family: 'ipv6' }).address : name));
 }
 
 function identityError(message: string, cause?: Error): KdiError {

@@ -1,6 +1,6 @@
 /** What certificates say, for the doctor: our own, and the KME's. */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import type { KmeTls } from '../kme-tls.ts';
+import { alternativeNames, type KmeTls } from '../kme-tls.ts';
 
 const DAY_MS = 86_400_000;
 /** Fewer days left than this deserve to be read. */
@@ -114,13 +114,10 @@ function namesOf(certificate: X509Certificate): CertificateName[] {
   const subject = (certificate.subject ?? '').split('\n');
   const valuesOf = (prefix: string) =>
     subject.filter((line) => line.startsWith(prefix)).map((line) => line.slice(prefix.length));
-  // Quoted names hold what could be mistaken for a separator: they are nobody's SAE ID.
-  const alternative = (certificate.subjectAltName ?? '')
-    .replace(/"(?:[^"\\]|\\.)*"/g, '')
-    .split(', ')
-    .flatMap((entry) => /^(?:DNS|URI|IP Address):(.+)$/.exec(entry)?.[1] ?? []);
   return [
-    ...alternative.map((value): CertificateName => ({ field: 'SAN', value: saeOfUri(value) })),
+    ...alternativeNames(certificate.subjectAltName).map(
+      (value): CertificateName => ({ field: 'SAN', value: saeOfUri(value) }),
+    ),
     ...valuesOf('CN=').map((value): CertificateName => ({ field: 'CN', value })),
     ...valuesOf('serialNumber=').map((value): CertificateName => ({ field: 'serial number', value })),
   ];

@@ -1,5 +1,5 @@
 /** Addresses as users write them: `HOST:PORT`, `PORT` (loopback), `[v6]:PORT`, `unix:/path`. */
-import { isIP, isIPv6 } from 'node:net';
+import { SocketAddress as Ipv6, isIP, isIPv6 } from 'node:net';
 import type { SocketAddress } from '../data-path/raw-socket.ts';
 
 /** What `parseAddress` accepts, for error messages. */
@@ -27,9 +27,10 @@ export function parseAddress(text: string): SocketAddress {
   }
   const [, v6, name, port] = match;
   if (v6 !== undefined) {
-    // A zone such as %eth0 belongs to link-local addresses and goes to the system as it is.
     if (!isIPv6(v6)) throw new RangeError(`[${v6.slice(0, 64)}] is not an IPv6 address`);
-    return { host: v6, port: portOf(port as string) };
+    // A zone such as %eth0 belongs to link-local addresses and goes to the system as it is.
+    const host = v6.includes('%') ? v6 : new Ipv6({ address: v6, family: 'ipv6' }).address;
+    return { host, port: portOf(port as string) };
   }
   const host = name as string;
   const looksNumeric = /^[\d.]+$/.test(host);

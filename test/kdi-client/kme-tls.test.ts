@@ -40,6 +40,13 @@ describe('kdi-client/kme-tls: which KME is the right one', () => {
     expect(verdict({}, certificate({}))).to.match(/not for '192.0.2.1'/);
   });
 
+  it('an address is named as people write it', () => {
+    const subjectaltname = 'IP Address:0:0:0:0:0:0:0:1, IP Address:2001:DB8:0:0:0:0:0:1';
+    const shown = certificate({ CN: 'kme-7', subjectaltname });
+    expect(verdict({}, shown)).to.include('(kme-7, ::1, 2001:db8::1)');
+    expect(verdict({ kmeId: '::1' }, shown)).to.equal(undefined);
+  });
+
   it('its fingerprint, with or without colons, in either case; and one of several', () => {
     const sha256 = createHash('sha256').update('der').digest('hex');
     const colons = sha256.toUpperCase().match(/../g)!.join(':');

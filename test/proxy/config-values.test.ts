@@ -8,6 +8,8 @@ describe('proxy config: addresses', () => {
     ['0.0.0.0:0', { host: '0.0.0.0', port: 0 }],
     ['kme-a.example.:65535', { host: 'kme-a.example.', port: 65535 }],
     ['[::1]:8443', { host: '::1', port: 8443 }],
+    ['[0:0:0:0:0:0:0:1]:8443', { host: '::1', port: 8443 }],
+    ['[2001:DB8:0:0:1:0:0:1]:1', { host: '2001:db8::1:0:0:1', port: 1 }],
     ['[fe80::1%eth0]:1', { host: 'fe80::1%eth0', port: 1 }],
     ['unix:/run/q.sock', { path: '/run/q.sock' }],
     ['unix:q:1', { path: 'q:1' }],

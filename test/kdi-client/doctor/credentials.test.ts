@@ -6,7 +6,8 @@ import { createServer, type RequestOptions, request } from 'node:https';
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import type { TlsOptions } from 'node:tls';
 import { expect } from 'chai';
-import type { Credential } from '../../../certs/index.ts';
+import { type Credential, createCa, issueLeaf } from '../../../certs/index.ts';
+import { certificateFacts, namesText } from '../../../kdi-client/doctor/certificates.ts';
 import { examineKme, KdiErrorCode, type KmeTls, type KmeVerdict } from '../../../kdi-client/index.ts';
 import { kmePair, testPki } from '../../qkd-sim/kme/kme-fixture.ts';
 import { testPki as clientPki } from '../support/test-pki.ts';
@@ -31,6 +32,16 @@ describe('kdi-client/doctor: a pinned certificate', () => {
     expect(detail).to.include('not one of the pinned ones').and.include(KdiErrorCode.kmeIdentity);
     const pin = /[0-9a-f]{64}/.exec(configHint ?? '')?.[0] ?? '';
     expect((await pinned(pin.toUpperCase())).ok).to.equal(true);
+  });
+});
+
+describe('kdi-client/doctor: the names in a certificate', () => {
+  it('hold addresses as people write them', async () => {
+    const ca = await createCa({ commonName: 'CA', nowMs: Date.now() });
+    const ipAddresses = ['127.0.0.1', '0:0:0:0:0:0:0:1', '2001:DB8::0:1'];
+    const { certPem } = await issueLeaf(ca, 'kme', { commonName: 'kme-a', ipAddresses, nowMs: Date.now() });
+    const { names } = certificateFacts(new X509Certificate(certPem), Date.now());
+    expect(namesText(names)).to.equal('127.0.0.1 (SAN), ::1 (SAN), 2001:db8::1 (SAN), kme-a (CN)');
   });
 });
 
