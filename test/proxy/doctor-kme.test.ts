@@ -126,6 +126,20 @@ describe('qstunnel doctor kme', () => {
     }
   }
 
+  it('a signal while the program is being loaded ends it by that signal and without a word', async () => {
+    const hooks = `export const load = (url, context, next) => {
+      if (url.endsWith('/doctor-kme.js')) process.kill(process.pid, 'SIGTERM');
+      return next(url, context);
+    };`;
+    const preload = `import { register } from 'node:module'; register(${JSON.stringify(dataUrl(hooks))});`;
+    const args = ['--import', dataUrl(preload), BIN, 'doctor', 'kme', kmes.url('a', 'etsi014'), ...names, ...files()];
+    const child = spawn(process.execPath, [...args, '--json']);
+    let said = '';
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (bytes: Buffer) => (said += bytes.toString()));
+    expect(await once(child, 'close')).to.deep.equal([null, 'SIGTERM']);
+    expect(said).to.equal('');
+  });
+
   it('a URL with a password is not repeated', async () => {
     const { code, stdout, stderr } = await qstunnel('doctor', 'kme', 'etsi014://me:secret@kme', ...names, ...files());
     expect(code).to.equal(2);
@@ -290,3 +304,7 @@ describe('qstunnel doctor kme', () => {
     expect([...new Set(made)].filter((id) => !documented.includes(`\`${id}\``))).to.deep.equal([]);
   });
 });
+
+function dataUrl(script: string): string {
+  return `data:text/javascript,${encodeURIComponent(script)}`;
+}
