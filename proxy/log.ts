@@ -142,8 +142,11 @@ export type LogEvent =
       readonly event: 'kme';
       readonly kme: string;
       readonly sae: string;
-      /** Of several: `failed` once, with the state of its circuit; `chosen` to serve from now on. */
-      readonly state: 'reachable' | 'unreachable' | 'quarantined' | 'failed' | 'chosen';
+      /**
+       * Of several: `failed` once, with the state of its circuit; `chosen` to serve from now on. `refuses`: it answers, and
+       * opens no 004 stream.
+       */
+      readonly state: 'reachable' | 'unreachable' | 'refuses' | 'quarantined' | 'failed' | 'chosen';
       readonly circuit?: 'closed' | 'open' | 'half-open';
       readonly code?: string;
       readonly error?: string;

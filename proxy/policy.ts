@@ -151,11 +151,11 @@ export function serverWithoutKey(
 }
 
 const EXPLANATIONS: Readonly<Record<FallbackReason, string>> = {
-  stream_opening: 'the key stream between the two key managers is still being opened',
+  stream_opening: 'no key stream stands between the two key managers; if it lasts, the log says why',
   channel_down: 'the key channel to the other proxy is down',
   pool_empty: 'no agreed key is left; the QKD link delivers none, or less than is used',
   kme_unreachable: 'the key manager of the client side does not answer',
-  peer_kme_unreachable: 'the key manager of the server side does not answer',
+  peer_kme_unreachable: 'the key manager of the server side does not answer, or opens no key stream; see the log there',
   key_mismatch: 'the two key managers delivered different keys under one ID',
   budget: 'the key budget of this peer is used up',
   policy: 'one side has no key manager configured, or its policy forbids the key',

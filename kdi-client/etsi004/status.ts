@@ -28,7 +28,7 @@ function describe(service: Etsi004Request['service'], status: number): [KdiError
     case Etsi004Status.noQkdConnection:
       return [
         KdiErrorCode.noQkdConnection,
-        'no QKD connection between these two; check both SAE IDs (some KMEs want URIs with scheme and host)',
+        'no QKD connection between these two; see whether the QKD link is up, and check both SAE IDs (some KMEs want URIs with scheme and host: sae-uri)',
       ];
     case Etsi004Status.ksidInUse:
       return [KdiErrorCode.ksidInUse, 'the Key_stream_ID is already in use, maybe under other URIs (see open-as)'];

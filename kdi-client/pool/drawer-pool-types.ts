@@ -62,7 +62,14 @@ export type DrawerPoolEvent =
   | { readonly type: 'keys-ready'; readonly ready: number }
   | { readonly type: 'stream-opened'; readonly kme: string; readonly ksid?: Uint8Array }
   | { readonly type: 'stream-ended'; readonly kme: string; readonly ksid?: Uint8Array }
-  | { readonly type: 'failure'; readonly kme: string; readonly error: KdiError; readonly retryInMs: number }
+  | {
+      readonly type: 'failure';
+      readonly kme: string;
+      readonly error: KdiError;
+      readonly retryInMs: number;
+      /** No stream was opened, as against a draw from one. */
+      readonly opening: boolean;
+    }
   | {
       readonly type: 'mismatch';
       readonly kme: string;
@@ -162,6 +169,8 @@ export interface DrawerPoolStatus {
   readonly reason?: NoKeyReason;
   /** Code of the last failure, until a draw succeeds. */
   readonly lastErrorCode?: string;
+  /** The same in words, with what to do. */
+  readonly lastError?: string;
   /** Since the start. */
   readonly totals: DrawerPoolTotals;
 }

@@ -63,7 +63,7 @@ export class DrawerPool {
       channelUp: () => this.#channelUp,
       emit: (event) => this.#emit(event),
       onChange: () => this.#refill.fill(),
-      onUnusable: (error) => this.#refill.failed(error),
+      onUnusable: (error) => this.#refill.failed(error, true),
     });
     this.#keys = new DrawerKeys({
       clock,
@@ -304,7 +304,7 @@ export class DrawerPool {
       supplyPerSecond,
       ...(exhaustedInMs === undefined ? {} : { exhaustedInMs }),
       ...(reason === undefined ? {} : { reason }),
-      ...(lastError === undefined ? {} : { lastErrorCode: lastError.code }),
+      ...(lastError === undefined ? {} : { lastErrorCode: lastError.code, lastError: lastError.message }),
       totals: { ...this.#totals },
     };
   }
@@ -378,7 +378,9 @@ export class DrawerPool {
     if (this.#health.mismatchesInARow > 0) return NoKeyReason.keyMismatch;
     if (!this.#channelUp) return NoKeyReason.channelDown;
     const { failureReason } = this.#health;
-    if (failureReason !== undefined) return failureReason;
+    // A KME that gives no stream is not one that has run out of keys, whatever its reason.
+    const notOpened = failureReason === NoKeyReason.poolEmpty && this.#streams.current === undefined;
+    if (failureReason !== undefined && !notOpened) return failureReason;
     if (!this.#peerKme.reachable) return NoKeyReason.peerKmeUnreachable;
     return this.#streams.usable ? NoKeyReason.poolEmpty : NoKeyReason.streamOpening;
   }

@@ -50,8 +50,8 @@ export class Refill {
     if (this.#closed || !channelUp() || this.#running || this.paused || !this.#mayDraw()) return;
     const stream = streams.current;
     if (stream?.draw?.ended) streams.retire();
-    if (streams.current === undefined) void this.#run((signal) => streams.open(signal));
-    else if (stream !== undefined && streams.usable) void this.#run((signal) => this.#drawFrom(stream, signal));
+    if (streams.current === undefined) void this.#run((signal) => streams.open(signal), true);
+    else if (stream !== undefined && streams.usable) void this.#run((signal) => this.#drawFrom(stream, signal), false);
   }
 
   /** Nothing is drawn for so long, whatever pause was there before. */
@@ -65,7 +65,7 @@ export class Refill {
   }
 
   /** Opening or drawing failed. */
-  failed(thrown: unknown): void {
+  failed(thrown: unknown, opening: boolean): void {
     if (this.#closed) return;
     const { health, streams, source, emit, onFailed } = this.#options;
     const error = isKdiError(thrown)
@@ -73,7 +73,7 @@ export class Refill {
       : new KdiError(KdiErrorCode.internal, 'unexpected failure while drawing a key', { cause: thrown });
     onFailed();
     const retryInMs = health.failed(error);
-    emit({ type: 'failure', kme: source.kme, error, retryInMs });
+    emit({ type: 'failure', kme: source.kme, error, retryInMs, opening });
     const elsewhere = health.kmeIsDoubtful(error) && streams.blame();
     if (elsewhere || streams.current?.draw?.ended || health.streamIsDoubtful(error)) streams.retire();
     this.pause(retryInMs);
@@ -124,12 +124,12 @@ export class Refill {
     return Math.max(1, Math.min(missing, quota() - keys.size));
   }
 
-  async #run(step: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  async #run(step: (signal: AbortSignal) => Promise<void>, opening: boolean): Promise<void> {
     this.#running = true;
     try {
       await step(this.#abort.signal);
     } catch (error) {
-      this.failed(error);
+      this.failed(error, opening);
     } finally {
       this.#running = false;
     }

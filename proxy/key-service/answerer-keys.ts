@@ -68,6 +68,8 @@ export class AnswererKeys {
   readonly #hadKeys = new Set<string>();
   readonly #repeats = new RepeatLimiter({ perWindow: 1 });
   #kmeReachable = true;
+  /** It answered, and opened no stream, since it last did. */
+  #refuses = false;
 
   constructor(options: AnswererKeysOptions) {
     const { clock, quota, keyTtlMs, source, ledger } = options;
@@ -184,10 +186,12 @@ export class AnswererKeys {
       maxStreams: 16,
       hooks: {
         streamOpened: (ksid, keyChunkSizeBytes) => {
+          this.#opensStreams();
           this.#setKme(true);
           link.streamOpened(ksid, keyChunkSizeBytes);
         },
         streamFailed: (ksid, error) => {
+          if (healthOf(error) === undefined) this.#refusesStream(peerSae, error);
           this.#setKme(healthOf(error), error);
           link.streamFailed(ksid, error.code, isUnreachable(error));
         },
@@ -246,6 +250,21 @@ export class AnswererKeys {
         "our key manager does not have a key that the peer's gave out; if it lasts, the two are not the ends of one link",
       ...(passed.suppressed === 0 ? {} : passed),
     });
+  }
+
+  #refusesStream(peer: string, error: KdiError): void {
+    const { code } = error;
+    this.#refuses = true;
+    if (this.#repeats.pass(`refuses ${peer} ${code}`) === undefined) return;
+    const { ownSae: sae, log } = this.#options;
+    log.warn({ event: 'kme', kme: this.#source.kme, sae, state: 'refuses', code, error: errorText(error) });
+  }
+
+  #opensStreams(): void {
+    if (!this.#refuses) return;
+    this.#refuses = false;
+    const { ownSae: sae, log } = this.#options;
+    log.info({ event: 'kme', kme: this.#source.kme, sae, state: 'reachable' });
   }
 
   #setKme(reachable: boolean | undefined, error?: KdiError): void {

@@ -11,6 +11,7 @@ import type { EventLog } from '../log.ts';
 import type { Requirement } from '../policy.ts';
 import type { ClientKeys, KeyOffer, KeyWish, RekeyLease } from '../tunnel/settings.ts';
 import type { DrawerChannel } from './drawer-channel.ts';
+import { lastFailure } from './kme.ts';
 import type { PeerKeys } from './peer-keys.ts';
 import { type ProvenanceProblem, type ProvenanceRules, provenanceProblem } from './provenance.ts';
 
@@ -24,7 +25,8 @@ export interface ChannelClientKeysOptions {
 
 export class ChannelClientKeys implements ClientKeys {
   readonly #options: ChannelClientKeysOptions;
-  #lastReason: NoKeyReason | undefined;
+  /** Why there was no key when one was wanted last. */
+  #lastReason: string | undefined;
   /** What was wrong with the last key that was not good enough. */
   #problem: ProvenanceProblem | undefined;
 
@@ -110,20 +112,16 @@ export class ChannelClientKeys implements ClientKeys {
   }
 
   #noKey(keys: PeerKeys, reason: NoKeyReason): KeyOffer {
-    if (this.#lastReason !== reason) {
-      this.#lastReason = reason;
+    const problem = reason === 'policy' ? this.#problem : lastFailure(keys.status().pool);
+    const said = `${reason} ${problem?.code}`;
+    if (this.#lastReason !== said) {
+      this.#lastReason = said;
       const { ownSae: sae, service, channel, log } = this.#options;
       const { address } = channel;
-      const problem = reason === 'policy' ? this.#problem : codeOf(keys);
       log.warn({ event: 'keys-unavailable', service, sae, peer: keys.peerSae, address, reason, ...problem });
     }
     return { reason };
   }
-}
-
-function codeOf(keys: PeerKeys): { readonly code?: string } {
-  const { lastErrorCode } = keys.status().pool;
-  return lastErrorCode === undefined ? {} : { code: lastErrorCode };
 }
 
 function giveBack(lease: DrawnLease): void {

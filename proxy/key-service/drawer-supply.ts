@@ -30,6 +30,8 @@ export interface DrawerSupplyOptions {
   createLink(peerSae: string): DrawerLink;
 }
 
+type KmeState = 'reachable' | 'unreachable' | 'refuses';
+
 export class DrawerSupply {
   readonly #options: DrawerSupplyOptions;
   /** By peer and instance. */
@@ -38,7 +40,8 @@ export class DrawerSupply {
   readonly #ids = new Map<PeerChannel, string>();
   readonly #closing = new Set<Promise<void>>();
   readonly #repeats = new RepeatLimiter({ perWindow: 1 });
-  #kmeState: 'reachable' | 'unreachable' | undefined;
+  /** What the log heard of it last. */
+  #kmeState: string | undefined;
 
   constructor(options: DrawerSupplyOptions) {
     this.#options = options;
@@ -101,15 +104,16 @@ export class DrawerSupply {
     if (event.type === 'stream-opened') this.#logKme(event.kme, 'reachable');
     // Of the ledger the log hears from itself, and the key manager is well.
     if (event.type !== 'failure' || event.error.code === KdiErrorCode.ledger) return;
-    if (status().reason === 'kme_unreachable') {
-      this.#logKme(event.kme, 'unreachable', event.error);
-    }
+    if (status().reason === 'kme_unreachable') this.#logKme(event.kme, 'unreachable', event.error);
+    else if (event.opening) this.#logKme(event.kme, 'refuses', event.error);
   }
 
-  #logKme(kme: string, state: 'reachable' | 'unreachable', error?: KdiError): void {
-    if (this.#kmeState === state) return;
-    this.#kmeState = state;
-    if (state === 'unreachable' && this.#repeats.pass(state) === undefined) return;
+  #logKme(kme: string, state: KmeState, error?: KdiError): void {
+    // A KME may refuse for one reason after the other; unreachable is unreachable.
+    const said = state === 'refuses' ? `${state} ${error?.code}` : state;
+    if (this.#kmeState === said) return;
+    this.#kmeState = said;
+    if (state !== 'reachable' && this.#repeats.pass(said) === undefined) return;
     const { ownSae: sae, log } = this.#options;
     const event = {
       event: 'kme',

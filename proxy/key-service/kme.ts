@@ -2,6 +2,7 @@
 import {
   type Clock,
   createKeySource,
+  type DrawerPoolStatus,
   type FailoverEvent,
   FailoverSource,
   type KdiError,
@@ -81,6 +82,14 @@ function logFailover(event: FailoverEvent, sae: string, log: EventLog, repeats: 
       log.warn({ ...line, state: 'failed', circuit, code, error: errorText(error) });
     }
   }
+}
+
+/** Why a pool has no key, as its key manager said it last. */
+export function lastFailure({ lastErrorCode: code, lastError: error }: DrawerPoolStatus): {
+  readonly code?: string;
+  readonly error?: string;
+} {
+  return { ...(code === undefined ? {} : { code }), ...(error === undefined ? {} : { error: errorText(error) }) };
 }
 
 /** Whether nobody useful answers at the key manager's address, as against one that answers no. */

@@ -19,6 +19,7 @@ import { utf8 } from '../../tls-ext/bytes/index.ts';
 import { errorText } from '../errors.ts';
 import { type EventLog, RepeatLimiter } from '../log.ts';
 import type { ClientKeys, KeyOffer } from '../tunnel/settings.ts';
+import { lastFailure } from './kme.ts';
 import { plainIdentityText } from './plain-identity.ts';
 import { type ProvenanceProblem, type ProvenanceRules, provenanceProblem } from './provenance.ts';
 import { randomFraction } from './random-fraction.ts';
@@ -130,8 +131,7 @@ export class PlainClientKeys implements ClientKeys {
 
   #problem(reason: NoKeyReason): { readonly code?: string; readonly error?: string } {
     if (reason === 'policy') return this.#unfit ?? {};
-    const { lastErrorCode } = this.#pool.status();
-    return lastErrorCode === undefined ? {} : { code: lastErrorCode };
+    return lastFailure(this.#pool.status());
   }
 
   #onPoolEvent(event: DrawerPoolEvent): void {

@@ -3,9 +3,9 @@ import { randomBytes } from 'node:crypto';
 import { issueLeaf } from '../../certs/index.ts';
 import type { KdiApi } from '../../kdi-client/index.ts';
 import type { ServiceConfig } from '../../proxy/config/index.ts';
-import { createLinkStores, Kme, type KmeEvent } from '../../qkd-sim/index.ts';
+import { createLinkStores, Kme } from '../../qkd-sim/index.ts';
 import { systemClock } from '../../qkd-sim/kernel/clock.ts';
-import type { KeyPurpose, KmeSettings } from '../../qkd-sim/kme/index.ts';
+import type { Etsi004Layer, KeyPurpose, KmeOptions, KmeSettings } from '../../qkd-sim/kme/index.ts';
 import { testPki } from './pki.ts';
 
 export interface TestKmes {
@@ -32,15 +32,21 @@ export async function startKmes(
     readonly settings?: KmeSettings;
     /** Trusted nodes between the two; default 0. */
     readonly hops?: number;
+    /** Changes how the 004 calls of one application are answered. */
+    readonly etsi004Layer?: Etsi004Layer;
   } = {},
 ): Promise<TestKmes> {
-  const { saesA = ['siteA'], saesB = ['siteB'], settings = {} } = options;
+  const { saesA = ['siteA'], saesB = ['siteB'], settings = {}, etsi004Layer } = options;
+  const more = etsi004Layer === undefined ? {} : { etsi004Layer };
   const answered: { ksid: Uint8Array; index: number }[] = [];
-  const a = await makeKme('kme-a', saesA, settings);
-  const b = await makeKme('kme-b', saesB, settings, (event) => {
-    if (event.type !== 'key-delivered' || event.api !== 'etsi004') return;
-    const [ksid = '', index = ''] = event.reference.split('/');
-    answered.push({ ksid: Uint8Array.from(Buffer.from(ksid, 'hex')), index: Number(index) });
+  const a = await makeKme('kme-a', saesA, settings, more);
+  const b = await makeKme('kme-b', saesB, settings, {
+    ...more,
+    onEvent: (event) => {
+      if (event.type !== 'key-delivered' || event.api !== 'etsi004') return;
+      const [ksid = '', index = ''] = event.reference.split('/');
+      answered.push({ ksid: Uint8Array.from(Buffer.from(ksid, 'hex')), index: Number(index) });
+    },
   });
   const stores = createLinkStores<KeyPurpose>({
     capacityBytesPerDirection: options.capacityBytes ?? 65_536,
@@ -92,7 +98,7 @@ async function makeKme(
   kmeId: string,
   saeIds: readonly string[],
   settings: KmeSettings,
-  onEvent?: (event: KmeEvent) => void,
+  more: Pick<KmeOptions, 'onEvent' | 'etsi004Layer'>,
 ): Promise<Kme> {
   const { ca } = await testPki();
   const { certPem, keyPem } = await issueLeaf(ca, 'kme', {
@@ -101,5 +107,5 @@ async function makeKme(
     ipAddresses: ['127.0.0.1'],
   });
   const tls = { cert: certPem, key: keyPem, ca: ca.certPem };
-  return new Kme({ kmeId, saeIds, tls, settings, ...(onEvent && { onEvent }) });
+  return new Kme({ kmeId, saeIds, tls, settings, ...more });
 }

@@ -172,12 +172,29 @@ describe('kdi-client/pool/drawer-pool', () => {
     await bench.clock.advance(400);
     expect(reasonOf(bench.pool.take())).to.equal('pool_empty');
     expect(bench.pool.status().lastErrorCode).to.equal(KdiErrorCode.insufficientKey);
+    expect(bench.pool.status().lastError).to.equal(`scripted ${KdiErrorCode.insufficientKey}`);
     bench.source.drawError = undefined;
     await bench.clock.advance(400);
     expect(bench.pool.status()).to.include({ ready: 4 });
     expect(bench.pool.status()).not.to.have.property('lastErrorCode');
     expect(bench.streams, 'an empty KME costs no stream').to.have.length(1);
   });
+
+  for (const code of [KdiErrorCode.noQkdConnection, KdiErrorCode.kmeTimeout]) {
+    it(`a KME that opens no stream, with ${code}, is none whose keys ran out`, async () => {
+      const bench = new Bench();
+      bench.source.openError = code;
+      await bench.up();
+      expect(reasonOf(bench.pool.take())).to.equal('stream_opening');
+      expect(bench.events.at(-1)).to.include({ type: 'failure', opening: true });
+      expect(bench.pool.status()).to.include({ lastErrorCode: code, lastError: `scripted ${code}` });
+      bench.source.openError = undefined;
+      bench.source.drawError = code;
+      await bench.clock.advance(300);
+      expect(reasonOf(bench.pool.take())).to.equal('pool_empty');
+      expect(bench.events.at(-1)).to.include({ type: 'failure', opening: false });
+    });
+  }
 
   it('opens a fresh stream when a draw ended the old one, and keeps the acknowledged keys of the old', async () => {
     const bench = await new Bench().up();

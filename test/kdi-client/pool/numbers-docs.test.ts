@@ -27,7 +27,12 @@ describe('kdi-client: the numbers of pools and budget', () => {
       store.status(),
       store.status().totals,
     ];
-    const names = new Set([...shown.flatMap((numbers) => Object.keys(numbers)), 'exhaustedInMs', 'lastErrorCode']);
+    const names = new Set([
+      ...shown.flatMap((numbers) => Object.keys(numbers)),
+      'exhaustedInMs',
+      'lastErrorCode',
+      'lastError',
+    ]);
     await pool.close();
     store.close();
     expect([...names].filter((name) => !PLAIN.includes(name) && !section.includes(`\`${name}\``))).to.deep.equal([]);
