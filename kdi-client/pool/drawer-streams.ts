@@ -95,7 +95,6 @@ export class DrawerStreams {
       });
     } catch (error) {
       if (this.#current === stream) this.#current = undefined;
-      this.#retired.delete(origin);
       if (stream.ksid !== undefined) hooks.closeStream(stream.ksid);
       throw error;
     }

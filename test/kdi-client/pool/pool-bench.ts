@@ -4,6 +4,7 @@ import {
   type DrawerPoolEvent,
   type DrawerPoolOptions,
   type KeyLease,
+  type KeySource,
   type QkdKeyReference,
   referenceText,
   type StreamAnnouncement,
@@ -15,6 +16,8 @@ import { settle, VirtualClock } from '../support/virtual-clock.ts';
 
 export const INSTANCE = new Uint8Array(16).fill(1);
 export const OTHER_INSTANCE = new Uint8Array(16).fill(2);
+
+type SourceOf = (source: FakeSource, clock: VirtualClock) => KeySource;
 
 /** A pool with a peer that opens streams and acknowledges keys at once, unless told otherwise. */
 export class Bench {
@@ -29,9 +32,10 @@ export class Bench {
   answer: 'ready' | 'mismatch' | 'unavailable' | 'nothing' = 'ready';
   readonly pool: DrawerPool;
 
-  constructor(options: Partial<DrawerPoolOptions> = {}) {
+  /** `sourceOf`: what the pool draws from, with `source` among it or not. */
+  constructor({ sourceOf, ...options }: Partial<DrawerPoolOptions> & { readonly sourceOf?: SourceOf } = {}) {
     this.pool = new DrawerPool({
-      source: this.source,
+      source: sourceOf?.(this.source, this.clock) ?? this.source,
       peerSaeId: 'siteB',
       clock: this.clock,
       random: () => 0.5,

@@ -17,7 +17,7 @@ import {
 } from '../../../kdi-client/index.ts';
 import { SecretBytes, utf8 } from '../../../tls-ext/bytes/index.ts';
 
-const QOS = {
+export const QOS = {
   keyChunkSizeBytes: 32,
   maxBps: 0,
   minBps: 0,
