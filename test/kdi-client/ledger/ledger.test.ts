@@ -1,12 +1,14 @@
 import { expect } from 'chai';
 import {
   AnswererStore,
+  type FileLedger,
   type KdiError,
   KdiErrorCode,
   ledgerId,
   MemoryLedger,
-  type SpentLedger,
 } from '../../../kdi-client/index.ts';
+import { ledgerIdOfStream } from '../../../kdi-client/ledger/spent-ledger.ts';
+import { hexOf } from '../../../tls-ext/bytes/index.ts';
 import { keyOf } from '../support/fake-source.ts';
 import { ids, kdiErrorOf, LedgerFolder, reference } from '../support/ledger-folder.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
@@ -16,7 +18,7 @@ describe('kdi-client/ledger', () => {
   beforeEach(() => folder.make());
   afterEach(() => folder.remove());
 
-  const kinds: readonly (readonly [name: string, make: () => Promise<SpentLedger>])[] = [
+  const kinds: readonly (readonly [name: string, make: () => Promise<MemoryLedger | FileLedger>])[] = [
     ['memory', async () => new MemoryLedger({ nowMs: () => folder.nowMs, retentionMs: 10_000 })],
     ['file', () => folder.open()],
   ];
@@ -26,6 +28,7 @@ describe('kdi-client/ledger', () => {
       expect(await ledger.spend(ids(1, 2, 1))).to.deep.equal([true, true, false]);
       const answers = await Promise.all([ledger.spend(ids(3)), ledger.spend(ids(3)), ledger.spend(ids(2, 4))]);
       expect(answers).to.deep.equal([[true], [false], [false, true]]);
+      expect(ledger.size).to.equal(4);
     });
 
     it(`${name}: forgets after the retention`, async () => {
@@ -42,6 +45,9 @@ describe('kdi-client/ledger', () => {
     expect(ids(1)[0]).not.to.deep.equal(ids(2)[0]);
     expect(ledgerId('drawn', reference(1))).not.to.deep.equal(ids(1)[0]);
     expect(Buffer.from(ids(1)[0]!).toString('latin1')).not.to.contain('siteA');
+    const ofStream = (fill: number) => hexOf(ledgerIdOfStream(new Uint8Array(16).fill(fill)));
+    expect(new Set([ofStream(1), ofStream(2), hexOf(ids(1)[0]!)]).size, 'of a stream').to.equal(3);
+    expect(ofStream(1)).to.have.length(64).and.not.contain('01'.repeat(16));
   });
 
   it('a key that was fetched before the crash is not taken after it, though a peer announces it and a KME gives it', async () => {
