@@ -4,7 +4,8 @@
  * the strings that JSON.parse makes, which only the garbage collector can end.
  */
 
-import { type Dispatcher, Pool, errors as undiciErrors } from 'undici';
+import { createRequire } from 'node:module';
+import type { Dispatcher, Pool } from 'undici';
 import { DecodeError } from '../../tls-ext/bytes/index.ts';
 import type { Clock } from '../clock.ts';
 import { KdiError, KdiErrorCode } from '../errors.ts';
@@ -50,10 +51,17 @@ export interface HttpReply {
 const ACCEPT_JSON = { accept: 'application/json' };
 const ACCEPT_AND_SEND_JSON = { ...ACCEPT_JSON, 'content-type': 'application/json' };
 
+/**
+ * undici, loaded with the first client: that takes as long as a quarter of all other modules of the program, most of
+ * whose commands have no use for it. At once, not by `import()`, so that no call waits for it.
+ */
+const loadUndici = (): typeof import('undici') => createRequire(import.meta.url)('undici');
+
 export class KmeHttp {
   readonly kme: string;
   readonly #options: KmeHttpOptions;
   readonly #connector: KmeConnector;
+  readonly #undici = loadUndici();
   readonly #pool: Pool;
   readonly #active = new Set<Exchange>();
   #closed = false;
@@ -63,7 +71,7 @@ export class KmeHttp {
     this.#options = options;
     this.kme = address.name;
     this.#connector = new KmeConnector({ address, tls, clock, connectTimeoutMs });
-    this.#pool = new Pool(`https://${address.name}`, {
+    this.#pool = new this.#undici.Pool(`https://${address.name}`, {
       connect: this.#connector.connect,
       connections: options.connections ?? 4,
       pipelining: 1,
@@ -79,7 +87,7 @@ export class KmeHttp {
     if (this.#closed) throw new KdiError(KdiErrorCode.aborted, `the client of KME ${this.kme} is closed`);
     if (signal?.aborted) throw this.#givenUp();
     const { clock, callTimeoutMs = 10_000, address, maxBodyBytes = MAX_REPLY_BODY_BYTES } = this.#options;
-    const exchange = new Exchange(Math.min(maxReplyBytes, maxBodyBytes));
+    const exchange = new Exchange(Math.min(maxReplyBytes, maxBodyBytes), this.#undici.errors);
     const giveUp = (): void => exchange.giveUp(this.#givenUp());
     const cancelDeadline = clock.schedule(() => {
       exchange.giveUp(new KdiError(KdiErrorCode.timeout, `KME ${this.kme} took longer than ${callTimeoutMs} ms`));
@@ -136,18 +144,13 @@ export class KmeHttp {
 
   #translate(error: unknown): KdiError {
     if (error instanceof KdiError) return error;
+    const { errors } = this.#undici;
     const malformed = (what: string): KdiError =>
       new KdiError(KdiErrorCode.malformed, `KME ${this.kme} ${what}`, { cause: error });
-    if (
-      error instanceof undiciErrors.ResponseExceededMaxSizeError ||
-      error instanceof undiciErrors.HeadersOverflowError
-    ) {
+    if (error instanceof errors.ResponseExceededMaxSizeError || error instanceof errors.HeadersOverflowError) {
       return malformed('sent a longer reply than is allowed');
     }
-    if (
-      error instanceof undiciErrors.HTTPParserError ||
-      error instanceof undiciErrors.ResponseContentLengthMismatchError
-    ) {
+    if (error instanceof errors.HTTPParserError || error instanceof errors.ResponseContentLengthMismatchError) {
       return malformed('does not answer in HTTP');
     }
     // How connecting failed is said by the connector.
@@ -163,6 +166,7 @@ export class KmeHttp {
 class Exchange implements Dispatcher.DispatchHandler {
   readonly reply: Promise<{ readonly status: number; readonly bytes: Buffer }>;
   readonly #maxBytes: number;
+  readonly #errors: typeof import('undici').errors;
   #resolve!: (reply: { readonly status: number; readonly bytes: Buffer }) => void;
   #reject!: (error: unknown) => void;
   #controller: Dispatcher.DispatchController | undefined;
@@ -171,8 +175,9 @@ class Exchange implements Dispatcher.DispatchHandler {
   #chunks: Buffer[] = [];
   #length = 0;
 
-  constructor(maxBytes: number) {
+  constructor(maxBytes: number, errors: typeof import('undici').errors) {
     this.#maxBytes = maxBytes;
+    this.#errors = errors;
     this.reply = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -199,7 +204,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#chunks.push(chunk);
     this.#length += chunk.length;
-    if (this.#length > this.#maxBytes) controller.abort(new undiciErrors.ResponseExceededMaxSizeError());
+    if (this.#length > this.#maxBytes) controller.abort(new this.#errors.ResponseExceededMaxSizeError());
   }
 
   onResponseEnd(): void {
