@@ -48,4 +48,49 @@ const answererStore: readonly Explained[] = [
   },
 ];
 
-export const kdiClient: readonly Explained[] = [...failover, ...answererStore];
+const answerer: readonly Explained[] = [
+  {
+    file: 'kdi-client/pool/answerer.ts',
+    line: 'if (!fetch.dropped) this.#endFetch(fetch, false);',
+    why: 'one that was dropped is gone already, and its name is refused from then on, or its stream has ended; nothing asks of a fetch that is over whether it was dropped',
+  },
+  {
+    file: 'kdi-client/pool/answerer.ts',
+    line: 'this.#endFetch(fetch, false);',
+    replacement: 'true',
+    why: 'nothing asks of a fetch that is over whether it was dropped',
+  },
+  {
+    file: 'kdi-client/pool/answerer.ts',
+    line: 'if (!mayComeLater || clock.now() + delayMs > fetch.deadlineMs) {',
+    replacement: 'clock.now() + delayMs >= fetch.deadlineMs',
+    why: 'one try more or less at the very end',
+  },
+  ...[
+    'false',
+    "reference.api !== 'etsi004' && hexOf(reference.ksid) !== id",
+    "(reference.api !== 'etsi004' || hexOf(reference.ksid) !== id) && fetch.dropped",
+  ].map((replacement) => ({
+    file: 'kdi-client/pool/answerer.ts',
+    line: "if (reference.api !== 'etsi004' || hexOf(reference.ksid) !== id || fetch.dropped) continue;",
+    replacement,
+    why: 'the API is for the compiler, one source has one',
+  })),
+  {
+    file: 'kdi-client/pool/answerer.ts',
+    line: 'const { keyChunkSizeBytes } = (lookup?.announcement ?? announcement).qos;',
+    replacement: 'lookup.announcement',
+    why: 'for the compiler: it is said of open streams',
+  },
+];
+
+const drawerStreams: readonly Explained[] = [
+  {
+    file: 'kdi-client/pool/drawer-streams.ts',
+    line: 'if (this.#current === stream) this.#current = undefined;',
+    replacement: 'true',
+    why: 'one stream is opened at a time: where it was given up meanwhile there is no other yet',
+  },
+];
+
+export const kdiClient: readonly Explained[] = [...failover, ...answerer, ...answererStore, ...drawerStreams];

@@ -57,6 +57,7 @@ const pool = [
     'key-queue',
     'reference-name',
     'answerer',
+    'answerer-ends',
     'answerer-store',
     'watermarks',
   ].map((name) => `test/kdi-client/pool/${name}.test.ts`),

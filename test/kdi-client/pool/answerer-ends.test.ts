@@ -175,6 +175,45 @@ describe('kdi-client/pool/answerer: what comes late, fails, or may not be', () =
     expect(clock.pending).to.equal(0);
   });
 
+  it('a key that is here and dropped is gone, and wiped', async () => {
+    const { answerer, source, store } = await start();
+    answerer.announceKeys([reference(0)]);
+    await settle();
+    answerer.dropKeys([reference(0)]);
+    expect(store.status().keys).to.equal(0);
+    expect(source.handedOut.map(({ wiped }) => wiped)).to.deep.equal([true]);
+  });
+
+  it('a key that is announced before its stream is open here is fetched when it is', async () => {
+    bench = new AnswererBench();
+    const { answerer, source, clock, heard } = bench;
+    source.hold();
+    answerer.announceStream(STREAM);
+    answerer.announceKeys([reference(0)]);
+    await settle();
+    expect(heard).to.deep.equal([`pending ${KdiErrorCode.stream}`]);
+    source.letGo();
+    await clock.advance(1_000);
+    expect(heard.slice(1)).to.deep.equal(['opened', 'acked 0']);
+  });
+
+  it('a stream that is given up takes no keys of another one with it', async () => {
+    const { answerer, source, clock, heard } = await start();
+    const other = new Uint8Array(16).fill(8);
+    answerer.announceStream({ ...STREAM, ksid: other });
+    await settle();
+    source.lookupError = KdiErrorCode.connect;
+    answerer.announceKeys([reference(0)]);
+    await clock.advance(2_000);
+    answerer.announceKeys([{ api: 'etsi004', drawer: 'siteA', ksid: other, index: 1, slice: 0 }]);
+    await clock.advance(1_000);
+    const ended = () => heard.filter((said) => /^(?:lost|never)/.test(said));
+    expect(ended()).to.deep.equal([`lost ${KdiErrorCode.connect}`, `never ${KdiErrorCode.connect}`]);
+    source.lookupError = undefined;
+    await clock.advance(5_000);
+    expect(heard.at(-1)).to.equal('acked 1');
+  });
+
   it('a key that can not be written down is not kept, and the drawer is told', async () => {
     const ledger: SpentLedger = {
       spend: () => Promise.reject(new KdiError(KdiErrorCode.ledger, 'disk full')),
