@@ -104,8 +104,30 @@ function identityError(message: string, cause?: Error): KdiError {
   return new KdiError(KdiErrorCode.kmeIdentity, message, cause === undefined ? {} : { cause });
 }
 
-/** A `KdiError` for what node:tls or node:net reported. `phase` is how far the connection had come. */
-export function connectionError(error: unknown, kme: string, phase: 'connecting' | 'handshake' | 'replying'): KdiError {
+/** What to do about it, by the code of what node:tls or node:net reported. */
+const ADVICE: Readonly<Record<string, string>> = {
+  ECONNREFUSED: '; nothing listens there: check the port of the URL, and that the KME runs',
+  ENOTFOUND: '; the name is not known: check the host of the URL',
+  EAI_AGAIN: '; the name is not known: check the host of the URL',
+  CERT_HAS_EXPIRED: '; its certificate has expired: renew it there, or compare the clocks of both machines',
+  CERT_NOT_YET_VALID: '; its certificate is not valid yet: compare the clocks of both machines',
+  ...Object.fromEntries(
+    [
+      ...['SELF_SIGNED_CERT_IN_CHAIN', 'DEPTH_ZERO_SELF_SIGNED_CERT', 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'],
+      ...['UNABLE_TO_GET_ISSUER_CERT', 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY', 'CERT_SIGNATURE_FAILURE'],
+    ].map((code) => [code, "; its certificate is of none of the CAs that we trust: give the KME's (kme-ca)"]),
+  ),
+};
+
+/**
+ * A `KdiError` for what node:tls or node:net reported. `phase` is how far the connection had come; `unanswered`: to a
+ * request over HTTP, of whose reply nothing has come.
+ */
+export function connectionError(
+  error: unknown,
+  kme: string,
+  phase: 'connecting' | 'handshake' | 'unanswered' | 'replying',
+): KdiError {
   if (error instanceof KdiError) return error;
   const code = (error as NodeJS.ErrnoException | undefined)?.code ?? '';
   const reason = error instanceof Error ? error.message : String(error);
@@ -121,13 +143,24 @@ export function connectionError(error: unknown, kme: string, phase: 'connecting'
   }
   switch (phase) {
     case 'connecting':
-      return new KdiError(KdiErrorCode.connect, `no connection to KME ${kme}: ${code || reason}`, { cause: error });
+      return new KdiError(KdiErrorCode.connect, `no connection to KME ${kme}: ${code || reason}${ADVICE[code] ?? ''}`, {
+        cause: error,
+      });
     case 'handshake':
       return isTransportCode(code)
         ? new KdiError(KdiErrorCode.closed, `KME ${kme} closed the connection during the TLS handshake (${code})`, {
             cause: error,
           })
-        : new KdiError(KdiErrorCode.tls, `KME ${kme} is not trusted: ${code || reason}`, { cause: error });
+        : new KdiError(KdiErrorCode.tls, `KME ${kme} is not trusted: ${code || reason}${ADVICE[code] ?? ''}`, {
+            cause: error,
+          });
+    case 'unanswered':
+      // In TLS 1.3 so ends also a connection whose certificate is refused.
+      return new KdiError(
+        KdiErrorCode.closed,
+        `KME ${kme} closed the connection without an answer (${code || reason}); does it admit our certificate, and is this its port for HTTP?`,
+        { cause: error },
+      );
     case 'replying':
       return new KdiError(
         KdiErrorCode.closed,

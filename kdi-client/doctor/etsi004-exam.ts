@@ -15,7 +15,7 @@ import {
   KSID_BYTES,
   METADATA_JSON,
 } from '../wire/index.ts';
-import { namesText } from './certificates.ts';
+import { fieldOfSae, namesText } from './certificates.ts';
 import { Clause } from './clauses.ts';
 import { ConfigHint, type KnownQuirks } from './doctor-settings.ts';
 import { examineEtsi004Keys } from './etsi004-keys.ts';
@@ -165,7 +165,8 @@ class Etsi004Exam {
     const id = end.id('open');
     if (!isSuccess('open-connect', status) || stream === undefined) {
       const error = statusError('open-connect', status, end.name);
-      const hint = status === Etsi004Status.noQkdConnection ? ConfigHint.saeUri : undefined;
+      // Where our certificate is another SAE's, no form of a URI makes it ours.
+      const hint = status === Etsi004Status.noQkdConnection && !isAnothers(end) ? ConfigHint.saeUri : undefined;
       exam.fail(id, Clause.etsi004Open, `${error.message}${this.#adviceFor(status, end)} (${error.code})`, hint);
       return undefined;
     }
@@ -192,7 +193,8 @@ class Etsi004Exam {
           `; ${this.#uris().source} and ${this.#uris().destination} were sent` +
           (options.tls === undefined
             ? ''
-            : `; our certificate names ${namesText(ownNames)}, and ${options.saeId} was meant`)
+            : `; our certificate names ${namesText(ownNames)}, and ${options.saeId} was meant` +
+              (isAnothers(end) ? `: use the certificate of ${options.saeId}, or the SAE ID in this one` : ''))
         );
       case Etsi004Status.ksidInUse:
         return '; another process of this SAE has opened it: the doctor can not share a stream with a running proxy, start it again for a fresh one';
@@ -286,4 +288,9 @@ function isFit({ exam }: ExamContext, { keyChunkSizeBytes: chunk }: Etsi004Qos):
 
 function swap({ source, destination }: { readonly source: string; readonly destination: string }) {
   return { source: destination, destination: source };
+}
+
+/** Whether our certificate names others than our SAE, as far as is known. */
+function isAnothers({ options, ownNames }: KmeEnd): boolean {
+  return options.tls !== undefined && fieldOfSae(ownNames, options.saeId) === undefined;
 }

@@ -84,7 +84,8 @@ export class KmeEnd {
     this.ownNames = facts.names;
     this.#caNames = own.caNames;
     const detail = `names ${namesText(facts.names)}; issued by ${facts.issuer}; ${expiryText(facts)}`;
-    if (facts.state !== 'valid') this.exam.fail(id, null, `${detail}: issue a new one`);
+    if (facts.state !== 'valid')
+      this.exam.fail(id, null, `${detail}${facts.state === 'expired' ? ': issue a new one' : ', or issue a new one'}`);
     else if (fieldOfSae(facts.names, saeId) === undefined) {
       this.exam.note(id, null, `${detail}; ${saeId} is not among the names, which most KMEs want`);
     } else if (facts.daysLeft < EXPIRY_WARNING_DAYS) this.exam.note(id, null, `${detail}: renew it soon`);
@@ -213,15 +214,5 @@ function nameHint(names: readonly CertificateName[]): string | undefined {
 }
 
 function refusedHint(error: KdiError): string {
-  const code = (error.cause as NodeJS.ErrnoException | undefined)?.code;
-  if (!isKdiError(error, KdiErrorCode.connect)) return '; is the host right, and no firewall in between?';
-  switch (code) {
-    case 'ECONNREFUSED':
-      return '; nothing listens there: check the port of the URL, and that the KME runs';
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-      return '; the name is not known: check the host of the URL';
-    default:
-      return '';
-  }
+  return isKdiError(error, KdiErrorCode.connect) ? '' : '; is the host right, and no firewall in between?';
 }

@@ -107,7 +107,7 @@ export class KmeHttp {
       const { status, bytes } = await exchange.reply;
       return { status, json: this.#parse(bytes, status) };
     } catch (error) {
-      throw this.#translate(error);
+      throw this.#translate(error, exchange.begun);
     } finally {
       cancelDeadline();
       signal?.removeEventListener('abort', giveUp);
@@ -142,7 +142,7 @@ export class KmeHttp {
     }
   }
 
-  #translate(error: unknown): KdiError {
+  #translate(error: unknown, begun: boolean): KdiError {
     if (error instanceof KdiError) return error;
     const { errors } = this.#undici;
     const malformed = (what: string): KdiError =>
@@ -154,7 +154,7 @@ export class KmeHttp {
       return malformed('does not answer in HTTP');
     }
     // How connecting failed is said by the connector.
-    return connectionError(error, this.kme, 'replying');
+    return connectionError(error, this.kme, begun ? 'replying' : 'unanswered');
   }
 }
 
@@ -182,6 +182,11 @@ class Exchange implements Dispatcher.DispatchHandler {
       this.#resolve = resolve;
       this.#reject = reject;
     });
+  }
+
+  /** Whether something of a reply has come. */
+  get begun(): boolean {
+    return this.#status !== 0;
   }
 
   /** `reply` rejects with `error`, unless it is there already; a request that waits for its connection is not sent. */

@@ -15,6 +15,7 @@ import { hexOf } from '../../tls-ext/bytes/index.ts';
 import { errorText } from '../errors.ts';
 import { type EventLog, RepeatLimiter } from '../log.ts';
 import type { DrawerLink } from './drawer-link.ts';
+import { isUnreachable } from './kme.ts';
 import { type PeerChannel, PeerKeys, type PeerKeysStatus } from './peer-keys.ts';
 
 export interface DrawerSupplyOptions {
@@ -104,8 +105,9 @@ export class DrawerSupply {
     if (event.type === 'stream-opened') this.#logKme(event.kme, 'reachable');
     // Of the ledger the log hears from itself, and the key manager is well.
     if (event.type !== 'failure' || event.error.code === KdiErrorCode.ledger) return;
-    if (status().reason === 'kme_unreachable') this.#logKme(event.kme, 'unreachable', event.error);
-    else if (event.opening) this.#logKme(event.kme, 'refuses', event.error);
+    const { error, kme, opening } = event;
+    if (opening && this.source.needsStream && !isUnreachable(error)) this.#logKme(kme, 'refuses', error);
+    else if (status().reason === 'kme_unreachable') this.#logKme(kme, 'unreachable', error);
   }
 
   #logKme(kme: string, state: KmeState, error?: KdiError): void {

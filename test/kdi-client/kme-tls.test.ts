@@ -139,15 +139,21 @@ describe('kdi-client/kme-tls: which KME is the right one', () => {
 describe('kdi-client/kme-tls: what went wrong with a connection', () => {
   const E = KdiErrorCode;
   for (const [code, phase, expected, words] of [
-    ['ECONNREFUSED', 'connecting', E.connect, 'no connection to KME k:1: ECONNREFUSED'],
-    ['ENOTFOUND', 'connecting', E.connect, 'ENOTFOUND'],
+    ['ECONNREFUSED', 'connecting', E.connect, 'no connection to KME k:1: ECONNREFUSED; nothing listens there: check'],
+    ['ENOTFOUND', 'connecting', E.connect, 'ENOTFOUND; the name is not known: check the host of the URL'],
+    ['EAI_AGAIN', 'connecting', E.connect, 'EAI_AGAIN; the name is not known: check the host of the URL'],
+    ['EHOSTUNREACH', 'connecting', E.connect, 'no connection to KME k:1: EHOSTUNREACH'],
     ['ERR_SSL_WRONG_VERSION_NUMBER', 'connecting', E.connect, 'ERR_SSL_WRONG_VERSION_NUMBER'],
     ['ERR_SSL_WRONG_VERSION_NUMBER', 'handshake', E.tls, 'does it speak TLS on this port?'],
     ['ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED', 'handshake', E.tls, 'refused our certificate'],
     ['ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED', 'replying', E.tls, 'refused our certificate'],
     ['ECONNRESET', 'handshake', E.closed, 'closed the connection during the TLS handshake'],
     ['EPIPE', 'handshake', E.closed, 'during the TLS handshake'],
-    ['CERT_HAS_EXPIRED', 'handshake', E.tls, 'is not trusted: CERT_HAS_EXPIRED'],
+    ['CERT_HAS_EXPIRED', 'handshake', E.tls, 'is not trusted: CERT_HAS_EXPIRED; its certificate has expired: renew it'],
+    ['CERT_NOT_YET_VALID', 'handshake', E.tls, 'is not valid yet: compare the clocks'],
+    ['SELF_SIGNED_CERT_IN_CHAIN', 'handshake', E.tls, 'of none of the CAs that we trust: give the KME'],
+    ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'handshake', E.tls, '(kme-ca)'],
+    ['UND_ERR_SOCKET', 'unanswered', E.closed, 'without an answer (UND_ERR_SOCKET); does it admit our certificate'],
     ['ECONNRESET', 'replying', E.closed, 'before its reply was complete (ECONNRESET)'],
     ['', 'connecting', E.connect, 'what node said'],
   ] as const) {

@@ -79,4 +79,13 @@ describe('a key manager that opens no stream', () => {
       expect(sites.serverLog.all('kme'), 'each is said once').to.have.length(2);
     });
   }
+
+  it('is not one that is gone: of that it is not said that it refuses', async () => {
+    await start();
+    await sites.clientLog.next('keys-ready');
+    await kmes.a.close();
+    for (let line = await use(); line.mode !== 'pqc'; line = await use());
+    await sites.clientLog.next('kme', ({ state }) => state === 'unreachable');
+    expect(sites.clientLog.all('kme').filter(({ state }) => state === 'refuses')).to.deep.equal([]);
+  });
 });

@@ -8,7 +8,13 @@ import type { TlsOptions } from 'node:tls';
 import { expect } from 'chai';
 import { type Credential, createCa, issueLeaf } from '../../../certs/index.ts';
 import { certificateFacts, namesText } from '../../../kdi-client/doctor/certificates.ts';
-import { examineKme, KdiErrorCode, type KmeTls, type KmeVerdict } from '../../../kdi-client/index.ts';
+import {
+  examineKme,
+  KdiErrorCode,
+  type KmeExaminationOptions,
+  type KmeTls,
+  type KmeVerdict,
+} from '../../../kdi-client/index.ts';
 import { kmePair, testPki } from '../../qkd-sim/kme/kme-fixture.ts';
 import { testPki as clientPki } from '../support/test-pki.ts';
 import { checkOf, examinePair, failedOf, tlsOf } from './doctor-fixture.ts';
@@ -32,6 +38,19 @@ describe('kdi-client/doctor: a pinned certificate', () => {
     expect(detail).to.include('not one of the pinned ones').and.include(KdiErrorCode.kmeIdentity);
     const pin = /[0-9a-f]{64}/.exec(configHint ?? '')?.[0] ?? '';
     expect((await pinned(pin.toUpperCase())).ok).to.equal(true);
+  });
+});
+
+describe('kdi-client/doctor: a certificate of another SAE, over 004', () => {
+  const refusedAs = async (saeId: string) => {
+    const change = (options: KmeExaminationOptions) => ({ ...options, own: { ...options.own, saeId } });
+    return checkOf(await examinePair('etsi004', { alone: true, change }), 'open');
+  };
+
+  it('is what is wrong, and no form of a URI helps', async () => {
+    const { detail, configHint } = await refusedAs('siteX');
+    expect(detail).to.include('siteX was meant: use the certificate of siteX, or the SAE ID in this one');
+    expect(configHint).to.equal(null);
   });
 });
 

@@ -149,7 +149,19 @@ describe('kdi-client/etsi014: a source against a key manager that refuses or fai
         response.write('{"keys":[', () => response.destroy());
         return undefined;
       });
-      expect(await errorOf(source.status('siteB'))).to.include({ code: KdiErrorCode.closed, retryable: true });
+      const error = await errorOf(source.status('siteB'));
+      expect(error).to.include({ code: KdiErrorCode.closed, retryable: true });
+      expect(error.message).to.include('before its reply was complete');
+    });
+
+    it('closed without a word: what that may be about is asked', async () => {
+      const source = await sourceOf((_request, response) => {
+        response.destroy();
+        return undefined;
+      });
+      const error = await errorOf(source.status('siteB'));
+      expect(error).to.include({ code: KdiErrorCode.closed, retryable: true });
+      expect(error.message).to.include('does it admit our certificate, and is this its port for HTTP?');
     });
 
     it('a KME that hangs, or drips, is given up at the deadline of the whole call', async () => {
