@@ -66,16 +66,12 @@ const answerer: readonly Explained[] = [
     replacement: 'clock.now() + delayMs >= fetch.deadlineMs',
     why: 'one try more or less at the very end',
   },
-  ...[
-    'false',
-    "reference.api !== 'etsi004' && hexOf(reference.ksid) !== id",
-    "(reference.api !== 'etsi004' || hexOf(reference.ksid) !== id) && fetch.dropped",
-  ].map((replacement) => ({
+  {
     file: 'kdi-client/pool/answerer.ts',
     line: "if (reference.api !== 'etsi004' || hexOf(reference.ksid) !== id || fetch.dropped) continue;",
-    replacement,
-    why: 'the API is for the compiler, one source has one',
-  })),
+    replacement: 'false',
+    why: 'of the first part, for the compiler: a source has one API',
+  },
   {
     file: 'kdi-client/pool/answerer.ts',
     line: 'const { keyChunkSizeBytes } = (lookup?.announcement ?? announcement).qos;',

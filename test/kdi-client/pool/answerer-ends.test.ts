@@ -118,6 +118,24 @@ describe('kdi-client/pool/answerer: what comes late, fails, or may not be', () =
       expect(heard).to.deep.equal([]);
     });
 
+    it('look-ups by ID that are being opened are given up', async () => {
+      class DeafIdKme extends DeafKme {
+        override readonly api = 'etsi014';
+        override readonly needsStream = false;
+      }
+      bench = new AnswererBench({ source: (clock) => new DeafIdKme(clock) });
+      const { answerer, source, heard } = bench;
+      source.hold();
+      answerer.announceKeys([idKey]);
+      await settle();
+      const closed = answerer.close();
+      expect((source as DeafIdKme).signals.map((signal) => signal?.aborted)).to.deep.equal([true]);
+      source.letGo();
+      await closed;
+      expect(source.streamsOpen).to.equal(0);
+      expect(heard).to.deep.equal([]);
+    });
+
     it('one that could not be opened is not tried again', async () => {
       bench = new AnswererBench();
       const { answerer, source, clock, heard } = bench;
@@ -212,6 +230,18 @@ describe('kdi-client/pool/answerer: what comes late, fails, or may not be', () =
     source.lookupError = undefined;
     await clock.advance(5_000);
     expect(heard.at(-1)).to.equal('acked 1');
+  });
+
+  it('a key that is dropped while it is written down is not kept, and nothing is said of it', async () => {
+    const ledger = new HeldLedger();
+    const { answerer, store, heard } = await start({ store: { ledger } });
+    answerer.announceKeys([reference(0)]);
+    await settle();
+    answerer.dropKeys([reference(0)]);
+    ledger.written();
+    await settle();
+    expect(store.status().keys).to.equal(0);
+    expect(heard).to.deep.equal([]);
   });
 
   it('a key that can not be written down is not kept, and the drawer is told', async () => {
