@@ -1,3 +1,5 @@
+import { Alert, TlsError, TlsErrorCode } from '../tls-ext/index.ts';
+
 /** Stable codes of what can go wrong in the proxy itself. Documented in docs/errors.md; a test compares the two. */
 export const ProxyErrorCode = {
   /** The address to accept on is taken by another process or service. */
@@ -62,10 +64,20 @@ export function errorCode(error: unknown): string | undefined {
   return typeof error.code === 'string' ? error.code : undefined;
 }
 
+/** What to do about alerts that are about our certificate. */
+const ALERT_ADVICE: Readonly<Record<number, string>> = {
+  [Alert.certificateExpired]: ': it takes our certificate (cert) for expired; renew it, or compare the clocks',
+  [Alert.unknownCa]: ': its ca file does not hold the CA that issued our certificate (cert)',
+  [Alert.badCertificate]: ': it does not admit our certificate (cert); its log says why',
+  [Alert.certificateUnknown]: ': it does not admit our certificate (cert); its log says why',
+};
+
 /** An error in one line, without its stack. */
 export function errorText(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
-  return text.replace(/\s*\n\s*/g, ' ');
+  const isPeerAlert = error instanceof TlsError && error.code === TlsErrorCode.peerAlert;
+  const advice = isPeerAlert ? (ALERT_ADVICE[error.alert ?? -1] ?? '') : '';
+  return text.replace(/\s*\n\s*/g, ' ') + advice;
 }
 
 /** What was thrown, as an error. */

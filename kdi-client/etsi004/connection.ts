@@ -157,9 +157,10 @@ export class Etsi004Connection {
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       const { kme } = this.#options;
-      this.#end(
-        new KdiError(KdiErrorCode.malformed, `KME ${kme} sent what is no 004 reply: ${reason}`, { cause: error }),
-      );
+      const told = isHttp(chunk)
+        ? `KME ${kme} answers in HTTP: write etsi014:// (or skip://) instead of etsi004:// in its URL`
+        : `KME ${kme} sent what is no 004 reply: ${reason}`;
+      this.#end(new KdiError(KdiErrorCode.malformed, told, { cause: error }));
     } finally {
       chunk.fill(0);
     }
@@ -197,6 +198,11 @@ export class Etsi004Connection {
       options,
     );
   }
+}
+
+/** As a server answers that was sent no HTTP. */
+function isHttp(chunk: Uint8Array): boolean {
+  return String.fromCharCode(...chunk.subarray(0, 5)) === 'HTTP/';
 }
 
 export function abortedError(kme: string): KdiError {

@@ -8,7 +8,7 @@ import {
   KdiErrorCode,
   parseKmeUrl,
 } from '../../../kdi-client/index.ts';
-import { hexOf } from '../../../tls-ext/bytes/index.ts';
+import { hexOf, utf8 } from '../../../tls-ext/bytes/index.ts';
 import type { Script, ScriptedKme } from '../support/scripted-kme.ts';
 import { settle, VirtualClock } from '../support/virtual-clock.ts';
 
@@ -16,6 +16,15 @@ import { bytes, closed, etsi004Bench, KSID, key, message, opened, perRequest, u3
 
 describe('kdi-client/etsi004: a source against a key manager that refuses or fails', () => {
   const { serve, sourceOf, codeOf, sources, pki } = etsi004Bench();
+
+  it('a port of HTTP is said to be one', async () => {
+    const kme = await serve(perRequest(() => utf8('HTTP/1.1 400 Bad Request\r\n\r\n')));
+    const error = await sourceOf(kme)
+      .openDraw('siteB')
+      .catch((reason) => reason);
+    expect(error).to.include({ code: KdiErrorCode.malformed });
+    expect(error.message).to.include('answers in HTTP: write etsi014:// (or skip://) instead of etsi004://');
+  });
 
   describe('statuses', () => {
     const codes: readonly (readonly [
