@@ -4,7 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import { parseStrictJson } from '../../kdi-client/wire/index.ts';
 import { failure, type HttpCall, type HttpReply } from './http-reply.ts';
 import type { SaeIdentityField } from './sae-identity.ts';
-import { type KmeTls, listening, mutualTlsOptions, saeIdOfSocket } from './tls-listener.ts';
+import { dropperOf, type KmeTls, listening, mutualTlsOptions, saeIdOfSocket } from './tls-listener.ts';
 
 /** Longest body of a request: 1024 key IDs fit. */
 const MAX_REQUEST_BODY_BYTES = 0x1_0000;
@@ -27,6 +27,7 @@ export interface HttpsListenerOptions {
 /** JSON over HTTPS with mutual TLS, bounded in time and size. */
 export class HttpsListener {
   readonly #server: Server;
+  readonly #dropClients: () => void;
   readonly #options: HttpsListenerOptions;
 
   constructor(options: HttpsListenerOptions) {
@@ -41,6 +42,7 @@ export class HttpsListener {
       },
       (request, response) => void this.#serve(request, response),
     );
+    this.#dropClients = dropperOf(this.#server);
     this.#server.maxConnections = options.maxConnections;
     this.#server.on('tlsClientError', (error, socket) => {
       options.onRejected(socket.remoteAddress ?? 'unknown', error.message);
@@ -58,9 +60,9 @@ export class HttpsListener {
     return listening(this.#server, host, port);
   }
 
-  /** Ends every open connection. */
+  /** Ends every connection, one amid its handshake too. */
   dropClients(): void {
-    this.#server.closeAllConnections();
+    this.#dropClients();
   }
 
   close(): Promise<void> {

@@ -1,3 +1,4 @@
+import type { Server as NetServer, Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import { type SaeIdentityField, saeIdOfCertificate } from './sae-identity.ts';
 
@@ -38,17 +39,31 @@ export function saeIdOfSocket(socket: TLSSocket, field: SaeIdentityField): strin
   return certificate === undefined ? undefined : saeIdOfCertificate(certificate, field);
 }
 
+/**
+ * Ends every connection of a server, from its TCP handshake on: with TLS 1.3 a client takes one for open when the
+ * server's handshake is not yet at its end.
+ */
+export function dropperOf(server: NetServer): () => void {
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  return () => {
+    for (const socket of sockets) socket.destroy();
+  };
+}
+
 /** Accepts clients by mutual TLS, until closed; closing ends the open ones too. */
 export class TlsListener {
   readonly #server: Server;
-  readonly #sockets = new Set<TLSSocket>();
+  readonly #dropClients: () => void;
 
   constructor(options: TlsListenerOptions) {
     this.#server = createServer(mutualTlsOptions(options.tls, options.handshakeTimeoutMs));
     this.#server.maxConnections = options.maxConnections;
+    this.#dropClients = dropperOf(this.#server);
     this.#server.on('secureConnection', (socket) => {
-      this.#sockets.add(socket);
-      socket.once('close', () => this.#sockets.delete(socket));
       // Whatever goes wrong on one connection ends that connection only.
       socket.on('error', () => socket.destroy());
       options.onClient(socket, saeIdOfSocket(socket, options.saeIdentity));
@@ -64,9 +79,9 @@ export class TlsListener {
     return listening(this.#server, host, port);
   }
 
-  /** Ends every open connection. */
+  /** Ends every connection, one amid its handshake too. */
   dropClients(): void {
-    for (const socket of this.#sockets) socket.destroy();
+    this.#dropClients();
   }
 
   close(): Promise<void> {

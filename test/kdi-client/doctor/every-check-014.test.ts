@@ -398,7 +398,7 @@ const ETSI014: readonly FaultRow[] = [
     null,
     /; min-key-age covers it$/,
     null,
-    knows({ minKeyAgeMs: 5_000 }),
+    { ...FAST, change: (options) => ({ ...(FAST.change?.(options) ?? options), known: { minKeyAgeMs: 5_000 } }) },
   ],
   [
     'has one key for all',
