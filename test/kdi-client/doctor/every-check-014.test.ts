@@ -298,6 +298,11 @@ const ETSI014: readonly FaultRow[] = [
     /GET forms only/,
     'get-only: true',
   ],
+  ['is honest', honest, 'good lookup', `${C014}5.4`, /^the other side has key [0-9a-f-]{36}$/],
+  ['is honest', honest, 'good delay', null, /there at the first look-up$/],
+  ['is honest', honest, 'good keys-equal', `${C014}5.4`, /^127.+ and 127.+ gave the same key/],
+  ['is honest', honest, 'good single-delivery', `${C014}5.4`, /second look-up .* answered with 4\d\d/],
+  ['is honest', honest, 'good batches', `${C014}5.3`, /wait at the other side until they are fetched$/],
   [
     'does not have the key at the other end',
     status('peer', 'dec_keys', 'all', 400, NOT_FOUND),
