@@ -7,6 +7,7 @@ import {
   readdir,
   readFile,
   readlink,
+  rm,
   rmdir,
   stat,
   truncate,
@@ -355,6 +356,19 @@ describe('kdi-client/ledger/file-ledger', () => {
         expect(await locksOf(folder.path)).to.deep.equal([lockOf(await nameOf(process.pid))]);
       });
     }
+
+    it('that can not be made for want of room in its name is no other process', async () => {
+      folder.path = join(dirname(folder.path), 'l'.repeat(250));
+      expect((await kdiErrorOf(folder.open())).message)
+        .to.include('ENAMETOOLONG')
+        .and.not.include('in use');
+    });
+
+    it('need not be there any more when it is given back', async () => {
+      const ledger = await folder.open();
+      for (const lock of await locksOf(folder.path)) await rm(lock);
+      await ledger.close();
+    });
 
     it('of a process that is gone does no harm where it can not be taken away', async () => {
       await mkdir(lockOf('1-12345-00000000'));
