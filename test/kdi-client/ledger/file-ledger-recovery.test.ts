@@ -18,6 +18,18 @@ describe('kdi-client/ledger/file-ledger, after a failure', () => {
   beforeEach(() => folder.make());
   afterEach(() => folder.remove());
 
+  /** A ledger whose disk failed while 1 was spent, and is well again. */
+  async function failedOnce(): Promise<FileLedger> {
+    const ledger = await folder.open();
+    const disk = await failingDisk(folder.path);
+    try {
+      await kdiErrorOf(ledger.spend(ids(1)));
+    } finally {
+      disk.mend();
+    }
+    return ledger;
+  }
+
   /** What the next process finds: these are spent, and the next one is not. */
   async function expectSpent(...indices: readonly number[]): Promise<void> {
     for (const ledger of folder.opened.splice(0)) await ledger.close();
@@ -47,13 +59,7 @@ describe('kdi-client/ledger/file-ledger, after a failure', () => {
   }
 
   it('all who wait go on together, each name once, after one try', async () => {
-    const ledger = await folder.open();
-    const disk = await failingDisk(folder.path);
-    try {
-      await kdiErrorOf(ledger.spend(ids(1)));
-    } finally {
-      disk.mend();
-    }
+    const ledger = await failedOnce();
     const spent = await Promise.all([ledger.spend(ids(2)), ledger.spend(ids(2, 3)), ledger.spend(ids(3, 4))]);
     expect(spent).to.deep.equal([[true], [false, true], [false, true]]);
     expect(await readdir(dirname(folder.path))).to.have.length(2);
@@ -61,13 +67,7 @@ describe('kdi-client/ledger/file-ledger, after a failure', () => {
   });
 
   it('closed while it is tried again, it has written what was asked before', async () => {
-    const ledger = await folder.open();
-    const disk = await failingDisk(folder.path);
-    try {
-      await kdiErrorOf(ledger.spend(ids(1)));
-    } finally {
-      disk.mend();
-    }
+    const ledger = await failedOnce();
     const [spent] = await Promise.all([ledger.spend(ids(2)), ledger.close()]);
     expect(spent).to.deep.equal([true]);
     expect((await kdiErrorOf(ledger.spend(ids(3)))).message).to.equal('the ledger is closed');
